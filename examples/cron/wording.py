@@ -1,0 +1,177 @@
+"""Ways to write times of day, days, dates, and numbers in English."""
+
+from __future__ import annotations
+
+from random import Random
+
+DAY_NAMES = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+MONTH_NAMES = (
+    "January February March April May June July August September October November December".split()
+)
+ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+).split()
+TENS = {20: "twenty", 30: "thirty", 40: "forty", 50: "fifty"}
+
+
+def number_word(number: int) -> str:
+    """A number below 60 in words."""
+    if number < 20:
+        return ONES[number]
+    ten, one = number - number % 10, number % 10
+    return TENS[ten] + (f"-{ONES[one]}" if one else "")
+
+
+def number(value: int, rng: Random) -> str:
+    """A number in figures, or now and then in words."""
+    return number_word(value) if rng.random() < 0.25 else str(value)
+
+
+def ordinal(value: int) -> str:
+    """1st, 2nd, 3rd, ..."""
+    if value % 100 in (11, 12, 13):
+        return f"{value}th"
+    return f"{value}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(value % 10, 'th') }"
+
+
+def join(parts: list[str], rng: Random, last: str = "and") -> str:
+    """A list in prose: "a, b and c"."""
+    if len(parts) == 1:
+        return parts[0]
+    comma = "," if len(parts) > 2 and rng.random() < 0.3 else ""
+    return f"{', '.join(parts[:-1])}{comma} {last} {parts[-1]}"
+
+
+def part_of_day(hour: int) -> str | None:
+    """The part of the day that names an hour without doubt, if there is one."""
+    if 1 <= hour <= 11:
+        return "in the morning"
+    if 12 <= hour <= 16:
+        return "in the afternoon"
+    if 17 <= hour <= 20:
+        return "in the evening"
+    return "at night" if 21 <= hour <= 23 else None
+
+
+def clock12(hour: int) -> int:
+    """The hour on a twelve-hour dial."""
+    return hour % 12 or 12
+
+
+def meridiem(hour: int, minute: int, template: str) -> str:
+    """Fill a twelve-hour template; the minutes are dropped on the hour where the template marks them optional."""
+    half = "am" if hour < 12 else "pm"
+    minutes = "" if minute == 0 and "{om}" in template else f"{minute:02d}"
+    separator = template[0] if template[0] in ":." else ":"
+    body = template.lstrip(":.").replace("{om}", f"{separator}{minutes}" if minutes else "")
+    dotted = f"{half[0]}.m."
+    return body.format(h=clock12(hour), m=f"{minute:02d}", half=half, HALF=half.upper(), dotted=dotted)
+
+
+def spoken(hour: int, minute: int) -> str | None:
+    """Half past seven in the morning, and the like."""
+    if hour in (0, 11, 12, 23):
+        return None
+    part = part_of_day(hour)
+    if minute == 0:
+        return f"{number_word(clock12(hour))} {part}"
+    if minute % 5 or minute > 30:
+        if minute not in (35, 40, 45, 50, 55):
+            return None
+        left = "quarter" if minute == 45 else number_word(60 - minute)
+        return f"{left} to {number_word(clock12(hour + 1))} {part}"
+    past = {15: "quarter", 30: "half"}.get(minute, number_word(minute))
+    return f"{past} past {number_word(clock12(hour))} {part}"
+
+
+def read_out(hour: int, minute: int) -> str | None:
+    """Seven thirty am, and the like."""
+    if minute == 0 or hour in (0, 12):
+        return None
+    minutes = number_word(minute) if minute >= 10 else f"oh {number_word(minute)}"
+    return f"{number_word(clock12(hour))} {minutes} {'am' if hour < 12 else 'pm'}"
+
+
+def military(hour: int, minute: int) -> str | None:
+    """07:30 or 19:30; hours that also read as twelve-hour times are left to other styles."""
+    return None if hour in (10, 11, 12) else f"{hour:02d}:{minute:02d}"
+
+
+def on_the_hour(hour: int, minute: int) -> str | None:
+    """7 o'clock in the morning."""
+    part = part_of_day(hour)
+    return None if minute or part is None or hour == 12 else f"{clock12(hour)} o'clock {part}"
+
+
+def figure_and_part(hour: int, minute: int) -> str | None:
+    """7:30 in the morning."""
+    part = part_of_day(hour)
+    if part is None or hour == 12:
+        return None
+    return f"{clock12(hour)}{f':{minute:02d}' if minute else ''} {part}"
+
+
+def landmark(hour: int, minute: int) -> str | None:
+    """Noon and midnight."""
+    return {(0, 0): "midnight", (12, 0): "noon"}.get((hour, minute))
+
+
+STYLES = {
+    "military": (military, 6),
+    "spaced": (lambda h, m: meridiem(h, m, ":{h}{om} {half}"), 5),
+    "joined": (lambda h, m: meridiem(h, m, ":{h}{om}{half}"), 5),
+    "full": (lambda h, m: meridiem(h, m, "{h}:{m} {half}"), 2),
+    "upper": (lambda h, m: meridiem(h, m, ":{h}{om} {HALF}"), 2),
+    "dotted": (lambda h, m: meridiem(h, m, ":{h}{om} {dotted}"), 1),
+    "period": (lambda h, m: meridiem(h, m, ".{h}{om}{half}"), 1),
+    "spoken": (spoken, 3),
+    "read out": (read_out, 1),
+    "o'clock": (on_the_hour, 2),
+    "part": (figure_and_part, 3),
+}
+
+
+def times(moments: tuple[tuple[int, int], ...], rng: Random) -> list[str]:
+    """All the given times in one style."""
+    if len(moments) == 1 and landmark(*moments[0]) and rng.random() < 0.6:
+        return [str(landmark(*moments[0]))]
+    usable = {}
+    for name, (style, weight) in STYLES.items():
+        texts = [style(hour, minute) for hour, minute in moments]
+        if all(texts):
+            usable[name] = ([str(text) for text in texts], weight)
+    return rng.choices([u[0] for u in usable.values()], [u[1] for u in usable.values()])[0]
+
+
+def time(hour: int, minute: int, rng: Random) -> str:
+    """One time of day in a random style."""
+    return times(((hour, minute),), rng)[0]
+
+
+def day(value: int, rng: Random) -> str:
+    """A day's name in full, or now and then its first three letters."""
+    return DAY_NAMES[value][:3] if rng.random() < 0.15 else DAY_NAMES[value]
+
+
+def is_run(days: tuple[int, ...]) -> bool:
+    """Whether three or more days follow each other."""
+    return len(days) >= 3 and days[-1] - days[0] == len(days) - 1
+
+
+def day_list(days: tuple[int, ...], rng: Random, plural: bool = False) -> str:
+    """Several days as a list, or as a range where they follow each other."""
+    if is_run(days):
+        return day_range(days[0], days[-1], rng)
+    short = rng.random() < 0.25 and not plural
+    names = [DAY_NAMES[value][: 3 if short else None] + ("s" if plural else "") for value in days]
+    if short and rng.random() < 0.4:
+        return "/".join(names)
+    return join(names, rng, rng.choice(("and", "and", "and", "&")))
+
+
+def day_range(first: int, last: int, rng: Random) -> str:
+    """Monday to Thursday, Mon-Thu, ..."""
+    if rng.random() < 0.3:
+        return f"{DAY_NAMES[first][:3]}-{DAY_NAMES[last][:3]}"
+    return f"{DAY_NAMES[first]} {rng.choice(('to', 'through', 'through'))} {DAY_NAMES[last]}"

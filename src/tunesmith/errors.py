@@ -1,0 +1,63 @@
+"""Everything tunesmith raises on purpose.
+
+    TunesmithError
+    ├── ConfigError        a recipe, a --set or a combination of fields that cannot work   (ValueError)
+    ├── DataError          a file, line or record that cannot become a conversation        (ValueError)
+    ├── RenderError        a template, tokenizer or conversation that cannot be tokenized  (ValueError)
+    ├── ModelError         a model name, folder or download that cannot be loaded
+    ├── TrainError         training cannot start or go on (NaN loss, nothing supervised)
+    ├── EvaluateError      a golden set, scorer or report that cannot be used
+    ├── PoolError          a pool entry, alias or promotion that is refused
+    ├── MissingExtra       an optional dependency is not installed                          (ImportError)
+    └── Interrupted        the person pressed Ctrl-C; the message says how to go on
+
+Each error says what was seen, what is accepted, and how to mend it. The command line prints the message without
+a traceback. To add one: name it after the stage that raises it, put it into the tree above, and inherit the
+standard-library error it refines, so that callers may catch either.
+"""
+
+
+class TunesmithError(Exception):
+    """The root: catch this to catch everything tunesmith raises on purpose."""
+
+
+class ConfigError(TunesmithError, ValueError):
+    """A recipe, a `--set` or a combination of fields that cannot work."""
+
+
+class DataError(TunesmithError, ValueError):
+    """A file, line or record that cannot become a conversation."""
+
+
+class RenderError(TunesmithError, ValueError):
+    """A template, tokenizer or conversation that cannot be turned into tokens with a proven mask."""
+
+
+class ModelError(TunesmithError):
+    """A model name, folder or download that cannot be loaded."""
+
+
+class TrainError(TunesmithError):
+    """Training cannot start or go on."""
+
+
+class EvaluateError(TunesmithError, ValueError):
+    """A golden set, scorer or report that cannot be used."""
+
+
+class PoolError(TunesmithError):
+    """A pool entry, alias or promotion that is refused."""
+
+
+class MissingExtra(TunesmithError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed. "
+            f"Install it with: pip install 'tunesmith[{extra}]'"
+        )
+
+
+class Interrupted(TunesmithError):
+    """The person pressed Ctrl-C; everything done so far is on disk and the message says how to go on."""

@@ -1,0 +1,289 @@
+"""The nouns that travel through the house. Frozen and slotted; standard library and numpy only.
+
+Every stage takes some of these and gives some of these; nothing else crosses a stage's border.
+Token arrays are one-dimensional int32; loss weights are float32 of the same length.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+ROLES: tuple[Role, ...] = ("system", "developer", "user", "assistant", "tool")
+
+TokenArray = NDArray[np.int32]
+WeightArray = NDArray[np.float32]
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function call the assistant makes. `arguments` is always an object, never an encoded string."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation, in the shape of the OpenAI chat format."""
+
+    role: Role
+    content: str = ""
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What every source becomes: messages, or a plain document (`text` set and no messages).
+
+    `source` says where it came from (file:line), so that any later complaint can point there.
+    """
+
+    id: str
+    messages: tuple[Message, ...] = ()
+    text: str | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Something that entered a stage and did not leave it: kept in a file, with the reason."""
+
+    id: str
+    stage: str
+    reason: str
+    detail: str = ""
+    source: str = ""
+    record: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """Tokens and loss weights, born in one call.
+
+    `loss_weights[i]` is the weight of *predicting* `tokens[i]` from what stands before it; 0.0 is context.
+    """
+
+    conversation_id: str
+    tokens: TokenArray
+    loss_weights: WeightArray
+
+    @property
+    def num_tokens(self) -> int:
+        return int(self.tokens.size)
+
+    @property
+    def num_supervised(self) -> int:
+        return int(np.count_nonzero(self.loss_weights))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Several rendered conversations end to end, without padding: one micro-batch of one optimizer step.
+
+    All arrays have the row's length. `positions` restarts at 0 with each segment; `segments` numbers the
+    conversations 0, 1, 2, ... A segment's tokens see only their own segment.
+    """
+
+    tokens: TokenArray
+    loss_weights: WeightArray
+    positions: TokenArray
+    segments: TokenArray
+    conversation_ids: tuple[str, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        return int(self.tokens.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one optimizer step learns from. The rows are layout only: they never change the gradient."""
+
+    rows: tuple[Row, ...]
+    epoch: int
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(row.num_tokens for row in self.rows)
+
+    @property
+    def num_supervised(self) -> int:
+        return sum(int(np.count_nonzero(row.loss_weights)) for row in self.rows)
+
+    @property
+    def total_weight(self) -> float:
+        """The one loss normalizer: the sum of all loss weights of the optimizer step."""
+        return float(sum(row.loss_weights.sum(dtype=np.float64) for row in self.rows))
+
+    @property
+    def conversation_ids(self) -> tuple[str, ...]:
+        return tuple(identifier for row in self.rows for identifier in row.conversation_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A trained state on disk: `path` is an adapter folder or a whole model folder, `digest` its content."""
+
+    path: Path
+    step: int
+    digest: str
+    method: Literal["lora", "full"]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How good one completion is, higher is better, and a sentence that says why."""
+
+    value: float
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One golden item, what a model answered, and the score."""
+
+    task: str
+    item_id: str
+    cluster: str
+    prompt: str
+    expected: str
+    completion: str
+    num_tokens: int
+    stopped: bool
+    score: float
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """One task of one model: the score of every item, by item id. Binary tasks score 0 or 1."""
+
+    task: str
+    items_digest: str
+    scores: Mapping[str, float]
+    clusters: Mapping[str, str]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.scores.values()) / len(self.scores)
+
+    @property
+    def is_binary(self) -> bool:
+        return all(value in (0.0, 1.0) for value in self.scores.values())
+
+    def by_cluster(self) -> dict[str, "TaskReport"]:
+        """The same report, apart for each cluster, in order of first appearance."""
+        parts: dict[str, dict[str, float]] = {}
+        for item_id, value in self.scores.items():
+            parts.setdefault(self.clusters[item_id], {})[item_id] = value
+        return {
+            name: TaskReport(self.task, self.items_digest, scores, {key: name for key in scores})
+            for name, scores in parts.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One model on all tasks. `model_digest` is what was evaluated; a name alone would prove nothing."""
+
+    model: str
+    model_digest: str
+    tasks: tuple[TaskReport, ...]
+
+    def task(self, name: str) -> TaskReport | None:
+        return next((task for task in self.tasks if task.task == name), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Report":
+        tasks = tuple(
+            TaskReport(task["task"], task["items_digest"], dict(task["scores"]), dict(task["clusters"]))
+            for task in data["tasks"]
+        )
+        return cls(data["model"], data["model_digest"], tasks)
+
+
+Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One question the gate asked of one task, with the evidence.
+
+    `difference` is tuned minus base on the same items; `low` and `high` bound it at the policy's confidence.
+    `lost` and `gained` count the items that flipped (binary tasks). `num_needed` is how many items would settle
+    an INCONCLUSIVE finding if the observed difference is the true one, or None where no number would.
+    """
+
+    task: str
+    question: Literal["improve", "keep"]
+    outcome: Outcome
+    num_items: int
+    base: float
+    tuned: float
+    difference: float
+    low: float
+    high: float
+    margin: float
+    p_value: float
+    lost: int
+    gained: int
+    num_needed: int | None
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The gate's answer: the outcome, and every finding behind it."""
+
+    outcome: Outcome
+    model_digest: str
+    baseline_digest: str
+    findings: tuple[Finding, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Verdict":
+        findings = tuple(Finding(**finding) for finding in data["findings"])
+        return cls(data["outcome"], data["model_digest"], data["baseline_digest"], findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model in the pool. `digest` names it; `manifest` says what it is and where it came from."""
+
+    digest: str
+    path: Path
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Stream(Protocol[T_co]):
+    """A flow that can be resumed exactly: iterate it, ask for its state, restore that state later.
+
+    `state()` is plain JSON. After `restore(state)` the iteration goes on with the element that would have come
+    next. `fingerprint` names the content: equal fingerprints promise equal elements.
+    """
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def __iter__(self) -> Iterator[T_co]: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def restore(self, state: Mapping[str, Any]) -> None: ...
