@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from random import Random
 
+import frames
 import phrasings
 import slots
 from schedules import Schedule
@@ -13,13 +14,13 @@ EVERY: dict[str, tuple[str, ...]] = {
     "minutes": (
         "every {n} minutes{on}", "every {n} min{on}", "each {n} minutes{on}", "once every {n} minutes{on}",
         "{on} every {n} minutes", "every {n} minutes, all day{on}", "every {n} minutes around the clock{on}",
-        "every {n}m{on}", "repeatedly, every {n} minutes{on}", "every {n} minutes of the hour{on}",
+        "every {nf}m{on}", "repeatedly, every {n} minutes{on}", "every {n} minutes of the hour{on}",
         "at every {nth} minute{on}", "on every {nth} minute{on}", "in steps of {n} minutes{on}",
         "with a period of {n} minutes{on}", "once per {n} minutes{on}", "{on} once every {n} minutes",
         "all {n} minutes{on}", "each time {n} minutes have passed{on}", "interval: {n} minutes{on}", "{n} minutes apart{on}",
         "{k} times per hour, so every {n} minutes{on}", "every {n} minutes of every hour{on}", "a {n}-minute interval{on}",
         "always after {n} minutes{on}", "{on}, interval {n} min", "every {n} mins{on}", "each {n} min{on}",
-        "with {n} minutes from one to the next{on}", "continuously at a {n} minute interval{on}",
+        "with {n} minutes from one to the next{on}", "continuously at a {n} minute interval{on}", "whenever the minute is divisible by {n}{on}", "on minutes that are multiples of {n}{on}", "at a {n} minute cadence{on}", "a cycle of {n} minutes{on}", "repeat every {n} minutes{on}", "not hourly but every {n} minutes{on}", "loop every {n} minutes{on}", "one run in {n} minutes{on}", "the {n} minute job{on}", "every {n} minutes, day and night{on}", "minute 0, then {n} minutes later, and so forth{on}", "{on} at a {n} minute cadence", "like clockwork every {n} minutes{on}", "no more often than every {n} minutes{on}",
     ),
     "minute": (
         "every minute{on}", "each minute{on}", "once a minute{on}", "once per minute{on}", "{on} every minute",
@@ -27,18 +28,18 @@ EVERY: dict[str, tuple[str, ...]] = {
         "60 times an hour, once a minute{on}", "as often as cron can, every minute{on}",
     ),
     "hours": (
-        "every {n} hours{on}", "each {n} hours{on}", "once every {n} hours{on}", "every {n}h{on}", "{on} every {n} hours",
+        "every {n} hours{on}", "each {n} hours{on}", "once every {n} hours{on}", "every {nf}h{on}", "{on} every {n} hours",
         "every {n} hours on the hour{on}", "every {nth} hour{on}", "at minute 0 of every {nth} hour{on}",
         "every {n} hours, starting at midnight{on}", "in steps of {n} hours{on}", "every {n} hours around the clock{on}",
         "at the full hour, every {n} hours{on}", "interval: {n} hours{on}", "{n} hours apart, on the hour{on}",
-        "a {n}-hour interval{on}", "every {n} hrs{on}", "once per {n} hours{on}", "each {nth} hour on the hour{on}",
+        "a {n}-hour interval{on}", "every {n} hrs{on}", "once per {n} hours{on}", "each {nth} hour on the hour{on}", "repeat every {n} hours{on}", "a cycle of {n} hours{on}", "at midnight and each {n} hours after that{on}", "at a {n} hour cadence{on}", "whenever the hour is divisible by {n}{on}", "on hours that are multiples of {n}{on}", "all {n} hours{on}", "every {n} hours, day and night{on}", "like clockwork every {n} hours{on}", "the {n} hour job{on}",
     ),
     "hours at": (
         "every {n} hours at minute {m}{on}", "at minute {m} of every {nth} hour{on}", "every {n} hours at {m} minutes past{on}",
         "{m} minutes past the hour, every {n} hours{on}", "{m} minutes past every {nth} hour{on}", "every {n} hours at :{mm}{on}",
         "at {m} past, every {n} hours{on}", "each {n} hours, minute {m}{on}", "every {nth} hour at minute {m}{on}",
         "{on} every {n} hours at minute {m}", "once every {n} hours, at {m} minutes past{on}", "interval {n} hours, minute {m}{on}",
-        "at minute {m}, each {n} hours{on}", "every {n} hours, {m} minutes past the hour{on}", "every {n}h at :{mm}{on}",
+        "at minute {m}, each {n} hours{on}", "every {n} hours, {m} minutes past the hour{on}", "every {nf}h at :{mm}{on}",
         "at :{mm} every {nth} hour{on}", "at {m} minutes past the hour, in steps of {n} hours{on}",
     ),
     "hourly": (
@@ -48,7 +49,7 @@ EVERY: dict[str, tuple[str, ...]] = {
         "once an hour, at minute {m}{on}", "once per hour at :{mm}{on}", "when the minute is {m}, every hour{on}",
         "every hour, {m} minutes after the full hour{on}", "{m} minutes past the hour, hourly{on}", "on minute {m} of the hour{on}",
         "hourly, minute {m}{on}", "always at minute {m}{on}", "{m} minutes after every full hour{on}", "at :{mm} past each hour{on}",
-        "{m} past the hour{on}", "each full hour plus {m} minutes{on}", "hourly with minute {m}{on}",
+        "{m} past the hour{on}", "each full hour plus {m} minutes{on}", "hourly with minute {m}{on}", "at {pw} every hour{on}", "{pw} each hour{on}", "at {pw} the hour{on}", "hourly at {pw}{on}", "every hour at {pw}{on}", "always {pw} the hour{on}", "at every {pw}{on}", "on the {mm} mark of each hour{on}", "every hour once minute {m} comes{on}", "24 times a day, at minute {m}{on}", "at {m} minutes past, hour by hour{on}", "{on} at minute {m} of the hour", "the hour may be any, the minute is {m}{on}",
     ),
     "full hour": (
         "every hour{on}", "hourly{on}", "on the hour{on}", "every hour on the hour{on}", "once an hour{on}", "each hour{on}",
@@ -73,10 +74,6 @@ EVERY: dict[str, tuple[str, ...]] = {
         "{on} hourly, first at {a}, last at {b}", "each full hour between {a} and {b}{on}",
     ),
 }  # fmt: skip
-
-INTERVAL_FRAMES = tuple(frame for frame in phrasings.FRAMES if "{F}" not in frame and "{t}" not in frame)
-INTERVAL_TASK_FRAMES = tuple(frame for frame in phrasings.TASK_FRAMES if "{F}" not in frame)
-INTERVAL_NOUN_FRAMES = tuple(frame for frame in phrasings.NOUN_FRAMES if "{F}" not in frame)
 
 MISSPELLINGS = {
     "every": ("evrey", "eveyr", "ever", "everyy"), "minutes": ("mintues", "minuts", "minites"), "hours": ("huors", "hurs"),
@@ -103,8 +100,14 @@ def repeated(schedule: Schedule, rng: Random) -> str:
     """A request for a schedule that repeats within the day."""
     template = rng.choice([text for text in EVERY[shape(schedule)] if slots.fits(text, schedule)])
     phrase = slots.fill(template, schedule, rng).strip(" ,")
-    frames = rng.choices((INTERVAL_FRAMES, INTERVAL_TASK_FRAMES, INTERVAL_NOUN_FRAMES), (45, 35, 20))[0]
-    return rng.choice(frames).format(w=phrase, T="", task=rng.choice(phrasings.TASKS), noun=rng.choice(phrasings.NOUNS))
+    return framed(phrase, rng)
+
+
+def framed(phrase: str, rng: Random) -> str:
+    """A phrase that says the whole schedule, in a frame."""
+    return frames.frame(rng, parted=False).format(
+        w=phrase, task=rng.choice(frames.TASKS), noun=rng.choice(frames.NOUNS)
+    )
 
 
 def misspell(text: str, rng: Random) -> str:

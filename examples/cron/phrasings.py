@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import frames
 import slots
 from schedules import Schedule
 
@@ -75,8 +76,8 @@ FREQUENCIES: dict[str, tuple[str, ...]] = {
         "for all of {mon}, every day,",
     ),
     "several": (
-        "every day{on}", "daily{on}", "each day{on}", "{on}", "{on}", "{on}", "always{on}", "each time{on}",
-        "several times a day{on}", "more than once a day{on}",
+        "every day", "daily", "each day", "every single day", "day after day", "seven days out of seven",
+        "{on}", "{on}", "{on}", "several times a day{on}", "more than once a day{on}",
     ),
 }  # fmt: skip
 
@@ -90,63 +91,6 @@ SEVERAL_TIMES = (
     "at {t1} and also at {t2}", "both at {t1} and at {t2}", "at {t1} as well as {t2}", "at the times {tl}", "at {tl}",
     "at {t1} plus {t2}", "at each of {t}",
 )  # fmt: skip
-
-# {w} is the whole schedule, frequency and time in either order. {F} and {T} place them one by one.
-FRAMES = (
-    "{w}", "{w}", "{w}", "{w}.", "{w} please", "please, {w}", "run {w}", "Run {w}.", "run it {w}", "run this {w}",
-    "execute {w}", "trigger {w}", "fire {w}", "start {w}", "cron for {w}", "cron: {w}", "crontab entry for {w}",
-    "schedule: {w}", "schedule it {w}", "Schedule this job {w}.", "schedule a job {w}", "job: {w}", "when: {w}",
-    "what is the cron expression for {w}?", "What's the cron line for {w}?", "cron line, {w}", "the expression for {w}",
-    "how do I write {w} in cron?", "How would I say {w} in cron syntax?", "which cron expression means {w}?",
-    "I need {w}", "I need something that runs {w}", "I want it to run {w}", "it should run {w}", "make it run {w}",
-    "It has to start {w}.", "could you set it to {w}?", "set it up {w}", "set a timer {w}", "it must happen {w}",
-    "we want this {w}", "let it run {w}", "have it run {w}", "this should fire {w}", "set up a job that fires {w}",
-    "convert to cron: {w}", "translate: {w}", "{w}, as cron", "{w} in cron", "give me the cron for {w}",
-    "{F} - {T}", "{F}: {T}", "{T} / {F}", "{F}, {T}", "{T}, {F}", "time: {T}, days: {F}", "({F}) {T}",
-    "frequency: {F}; time: {T}", "{F} and the time is {t}", "{F}. Time: {t}.", "{F}, time {t}", "{t} {F}", "{F} {t}",
-    "{t}, {F}", "run {F}, and do it {T}", "do this {F}; start {T}", "it runs {F} and it starts {T}",
-)  # fmt: skip
-
-TASK_FRAMES = (
-    "{task} {w}", "{task} {w}.", "please {task} {w}", "{w} {task}", "{w}, {task}", "{F} {task} {T}", "{F}, {task} {T}",
-    "{T} {F}, please {task}", "can you {task} {w}?", "could you please {task} {w}?", "I want to {task} {w}",
-    "I'd like to {task} {w}", "we need to {task} {w}", "we should {task} {w}", "remind me {w} to {task}",
-    "remind us to {task} {w}", "don't forget to {task} {w}", "job to {task} {w}", "{T}, {task}, {F}", "{task}: {w}",
-    "a cron job to {task} {w}", "set up a cron that will {task} {w}", "would you {task} {w}, please?", "TODO: {task} {w}",
-    "it is time to {task} {w}", "the job must {task} {w}", "our script has to {task} {w}", "the server will {task} {w}",
-    "let's {task} {w}", "{task} ({w})", "{task} - {F} - {T}", "somebody has to {task} {w}", "we usually {task} {w}",
-    "I always {task} {w}", "when should it run? {task} {w}", "{task}, {F}, {T}", "{F} we {task} {T}",
-    "make sure to {task} {w}", "have the system {task} {w}", "help me {task} {w}", "the plan is to {task} {w}",
-    "my job: {task} {w}", "{w} I have to {task}", "{w} it is time to {task}", "{w} the robot should {task}",
-)  # fmt: skip
-
-NOUN_FRAMES = (
-    "{noun} {w}", "{noun}: {w}", "{noun}, {w}", "the {noun} runs {w}", "the {noun} should run {w}", "start the {noun} {w}",
-    "the {noun} is due {w}", "The {noun} has to begin {w}.", "we have the {noun} {w}", "schedule the {noun} {w}",
-    "when does the {noun} run? {w}", "cron for the {noun}: {w}", "{w}: {noun}", "{w} - {noun}", "{F} the {noun} {T}",
-    "{F} {noun} {T}", "the {noun} happens {w}", "the {noun} takes place {w}", "{noun} ({w})", "{noun} | {F} | {T}",
-    "I want the {noun} {w}", "put the {noun} on {F} {T}", "our {noun} starts {w}", "the {noun} must be launched {w}",
-    "please schedule my {noun} {w}", "the {noun} will go live {w}", "{F} there is the {noun}, it begins {T}",
-)  # fmt: skip
-
-TASKS = tuple(
-    "run the backup;send the report;water the garden;check the disk;rotate the logs;clean the cache;call the office;"
-    "restart the server;sync the files;feed the fish;back up the database;mail the invoices;update the prices;"
-    "rebuild the index;print the labels;take the medicine;walk the dog;open the gate;close the valve;order milk;"
-    "renew the certificates;purge old sessions;archive the tickets;post the menu;measure the temperature;"
-    "charge the robot;export the orders;import the rates;scan for viruses;publish the podcast;empty the trash;"
-    "warm up the oven;refresh the dashboard;compress the images;test the alarm;turn on the lights;turn off the heating;"
-    "copy the photos;count the stock;pull the latest code;start the pump;stop the fan;download the weather data;"
-    "pay the bills;vacuum the floor;ring the school bell;send a greeting;write the summary;reboot the router;"
-    "tweet the news;message the team;generate the statistics;flush the queue;verify the backups;train the model;"
-    "clear the temp folder;save the game;read the meter;email the customers;play the jingle".split(";")
-)
-NOUNS = tuple(
-    "backup;weekly report;stand-up;cleanup;payroll;newsletter;database dump;health check;team meeting;yoga class;"
-    "log rotation;data import;price update;inventory;virus scan;system update;reminder;sprinkler;church bell;batch job;"
-    "digest;export;audit;lunch break;piano lesson;garbage pickup;status mail;sync;maintenance;coffee order;report;script;"
-    "alarm clock;index rebuild;billing run;call with the client;fire drill;book club;training;webinar".split(";")
-)
 
 
 def whole(frequency: str, moment: str, rng: Random) -> str:
@@ -162,15 +106,12 @@ def timed(schedule: Schedule, rng: Random) -> str:
     frequency = slots.fill(rng.choice(frequencies), schedule, rng).strip()
     template = rng.choice(SEVERAL_TIMES if len(schedule.times) > 1 else TIMES)
     moment, plain = slots.fill(template, schedule, rng), slots.fill("{t}", schedule, rng)
-    frames = rng.choices((FRAMES, TASK_FRAMES, NOUN_FRAMES), (45, 35, 20))[0]
-    if not frequency:
-        frames = tuple(frame for frame in frames if "{F}" not in frame)
-    text = rng.choice(frames).format(
+    text = frames.frame(rng, parted=bool(frequency)).format(
         w=whole(frequency, moment, rng),
         F=frequency.strip(","),
         T=moment,
         t=plain,
-        task=rng.choice(TASKS),
-        noun=rng.choice(NOUNS),
+        task=rng.choice(frames.TASKS),
+        noun=rng.choice(frames.NOUNS),
     )
     return text.replace(",,", ",").replace(",.", ".").replace(",?", "?").replace(",:", ":")

@@ -9,7 +9,10 @@ NUMBER_WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen twenty thirty forty fifty sixty ninety"
 ).split()
-ORDINAL_WORDS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
+ORDINAL_WORDS = (
+    r"(?:(?:twenty|thirty)-)?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)|"
+    r"tenth|eleventh|twelfth|(?:thir|four|fif|six|seven|eigh|nine)teenth|twentieth|thirtieth"
+)
 DAYS = r"(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?s?"
 MONTHS = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
@@ -23,7 +26,7 @@ RULES = (
     (rf"\b(?:half|quarter|{NUMBER}(?: {NUMBER})?(?: minutes)?) (?:past|to) (?={NUMBER}\b|<time>)", "<past> "),
     (r"\b\d{1,2}h\d{2}\b|\b\d{3,4} ?(?:h|hrs|hours)\b", "<time>"),
     (r"\b\d+(?:st|nd|rd|th)\b", "<ord>"),
-    (rf"\b(?:{'|'.join(ORDINAL_WORDS)})\b", "<ord>"),
+    (rf"\b(?:{ORDINAL_WORDS})\b", "<ord>"),
     (rf"\b{NUMBER}(?:(?: oh)?[:. -]{NUMBER})*(?: o'clock)? ?{HALF}", "<time>"),
     (r"\b\d{1,2}[:.]\d{2}\b", "<time>"),
     (r"\b\d{1,2} o'clock\b", "<time>"),

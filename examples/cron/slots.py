@@ -9,6 +9,10 @@ from random import Random
 import wording
 from schedules import WEEKDAYS, WEEKEND, Schedule
 
+PAST = {15: "quarter past", 30: "half past", 45: "quarter to"}
+# The slots that say the step of a schedule.
+COUNTS = frozenset({"n", "nf", "nth", "k"})
+
 
 @cache
 def names(template: str) -> frozenset[str]:
@@ -26,13 +30,15 @@ def fits(template: str, schedule: Schedule) -> bool:
         return False
     if used & {"m", "mm"} and schedule.minute == (0,):
         return False
+    if "pw" in used and schedule.minute[0] not in PAST:
+        return False
     if schedule.kind == "hours" and not used & {"m", "mm"} and schedule.minute != (0,):
         return False
     if schedule.kind == "minutes" and schedule.every == 1:
-        return "n" not in used and "k" not in used
+        return not used & COUNTS
     if schedule.kind == "window":
-        return ("n" in used) == (schedule.every < 60)
-    return not (schedule.kind == "minutes" and not used & {"n", "k"})
+        return bool(used & COUNTS) == (schedule.every < 60)
+    return not (schedule.kind == "minutes" and not used & COUNTS)
 
 
 def on_days(days: tuple[int, ...], rng: Random) -> str:
@@ -59,19 +65,21 @@ def fill(template: str, schedule: Schedule, rng: Random) -> str:
         values["t2"] = wording.join(written[1:] or written, rng)
     if schedule.minute:
         values |= {"m": wording.number(schedule.minute[0], rng), "mm": f"{schedule.minute[0]:02d}"}
+        values["pw"] = PAST.get(schedule.minute[0], "")
     if schedule.day:
         plural = wording.day_list(schedule.day, rng, plural=True)
         values |= {"dl": wording.day_list(schedule.day, rng), "dls": plural}
         values |= {"d": wording.day(schedule.day[0], rng), "ds": wording.DAY_NAMES[schedule.day[0]] + "s"}
         values["d3"] = wording.DAY_NAMES[schedule.day[0]][:3].lower()
     if schedule.date:
-        values["dom"] = wording.join([wording.ordinal(date) for date in schedule.date], rng)
+        values["dom"] = wording.join(wording.ordinals(schedule.date, rng), rng)
         values["domn"] = str(schedule.date[0])
     if schedule.month:
         name = wording.MONTH_NAMES[schedule.month[0] - 1]
         values["mon"] = name[:3] if rng.random() < 0.12 else name
     if schedule.every:
         values["n"] = wording.number(schedule.every, rng)
+        values["nf"] = str(schedule.every)
         values["nth"] = wording.ordinal(schedule.every)
         values["k"] = str(60 // schedule.every)
     if schedule.kind == "window":

@@ -105,16 +105,26 @@ DEV_FAMILIES: dict[str, tuple[str, ...]] = {
         "my cat wants food every dya at {t}",
     ),
     "weekdays": ("{t} when it's not the weekend", "office days, {t}, cheers"),
-    "weekend": ("no work today? then {t} (that's Sat + Sun)", "leave the week alone, Saturday and Sunday only, {t}"),
-    "weekly": ("{d} rolls in, {t} strikes, off it goes", "I'd like it {ds}, {t} if possible", "every wek on {d}, {t}"),
+    "weekend": (
+        "no work today? then {t} (that's Sat + Sun)",
+        "leave the week alone, Saturday and Sunday only, {t}",
+    ),
+    "weekly": (
+        "{d} rolls in, {t} strikes, off it goes",
+        "I'd like it {ds}, {t} if possible",
+        "every wek on {d}, {t}",
+    ),
     "days": ("choir practice is {dl}, doors open {t}", "pick {dl} and nothing else, {t}"),
     "monthly": ("bill customers when the {dom} comes round, {t}", "the {dom}, any month you like, {t}"),
     "yearly": ("tax stuff, due {mon} {dom} annually, go at {t}", "our founding day ({mon} {domn}), {t}"),
     "quarterly": ("each new quarter opens with this report, {t} on its opening day",),
     "season": ("as long as it's {mon}: daily, {t}", "{mon} is special. {t} each day of it."),
     "several": ("brush teeth at {t}{on}", "first round {t1}, next {t2}{on}"),
-    "minutes": ("{n} minutes pass, it runs, {n} more, it runs again{on}", "refresh, wait {n} min, refresh, ...{on}"),
-    "hours": ("let {n} hours go by, then at the full hour, repeat{on}", "{n}h cycle{on}, minute {m}"),
+    "minutes": (
+        "{n} minutes pass, it runs, {n} more, it runs again{on}",
+        "refresh, wait {n} min, refresh, ...{on}",
+    ),
+    "hours": ("let {n} hours go by, then at the full hour, repeat{on}", "{nf}h cycle{on}, minute {m}"),
     "hourly": ("{m} minutes into any given hour{on}", "hour after hour{on}, at minute mark {m}"),
     "window": ("opening hours {a} through {b}{on}: look every {n} min", "{a} to {b} on the full hours{on}"),
 }
@@ -142,10 +152,19 @@ DEV_CORRECTIONS: dict[str, tuple[str, ...]] = {
 
 GATE_REFUSALS: dict[str, tuple[str, ...]] = {
     "seconds": ("blink the lamp with {s} seconds in between", "{s}-second heartbeat please"),
-    "years": ("at {t} every day, but stop for good once {year} is over", "a one-off on {mon} {domn} {year}, {t}"),
+    "years": (
+        "at {t} every day, but stop for good once {year} is over",
+        "a one-off on {mon} {domn} {year}, {t}",
+    ),
     "weeks": ("{ds} at {t}, but alternate: one week yes, one week no", "pay is fortnightly, {d} {t}"),
-    "sun": ("close the shutters when it gets dark, whenever the sun goes down", "roosters crow as the sun comes up, so {off} before"),
-    "holidays": ("weekdays {t}, bank holidays off please", "{t} daily, unless it happens to be Christmas or another public holiday"),
+    "sun": (
+        "close the shutters when it gets dark, whenever the sun goes down",
+        "roosters crow as the sun comes up, so {off} before",
+    ),
+    "holidays": (
+        "weekdays {t}, bank holidays off please",
+        "{t} daily, unless it happens to be Christmas or another public holiday",
+    ),
     "random": ("surprise me, any old time each day", "pick a moment by dice between {a} and {b}"),
     "events": ("as soon as somebody uploads a file", "right after the previous job is done"),
     "lastday": ("month's end, final day, {t}", "on the very last date of each month, be it 28 or 31, {t}"),

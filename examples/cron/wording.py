@@ -5,18 +5,16 @@ from __future__ import annotations
 from random import Random
 
 DAY_NAMES = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
-MONTH_NAMES = (
-    "January February March April May June July August September October November December".split()
-)
+MONTH_NAMES = "January February March April May June July August September October November December".split()
 ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen"
 ).split()
-TENS = {20: "twenty", 30: "thirty", 40: "forty", 50: "fifty"}
+TENS = {20: "twenty", 30: "thirty", 40: "forty", 50: "fifty", 60: "sixty"}
 
 
 def number_word(number: int) -> str:
-    """A number below 60 in words."""
+    """A number below 70 in words."""
     if number < 20:
         return ONES[number]
     ten, one = number - number % 10, number % 10
@@ -33,6 +31,21 @@ def ordinal(value: int) -> str:
     if value % 100 in (11, 12, 13):
         return f"{value}th"
     return f"{value}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(value % 10, 'th') }"
+
+
+def ordinal_word(value: int) -> str:
+    """First, second, ... thirty-first."""
+    if value >= 20 and value % 10:
+        return f"{TENS[value - value % 10]}-{ordinal_word(value % 10)}"
+    irregular = {1: "first", 2: "second", 3: "third", 5: "fifth", 8: "eighth", 9: "ninth", 12: "twelfth"}
+    irregular |= {20: "twentieth", 30: "thirtieth"}
+    return irregular.get(value) or f"{number_word(value)}th"
+
+
+def ordinals(values: tuple[int, ...], rng: Random) -> list[str]:
+    """Dates as 1st and 15th, or now and then as first and fifteenth."""
+    write = ordinal_word if rng.random() < 0.18 else ordinal
+    return [write(value) for value in values]
 
 
 def join(parts: list[str], rng: Random, last: str = "and") -> str:
