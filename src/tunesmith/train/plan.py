@@ -1,0 +1,155 @@
+"""The Plan: every number that is derived rather than asked for, each with its reason, before anything is loaded.
+
+Shown by `--dry-run`, kept as `plan.json` beside the recipe. A resumed run follows the plan on disk.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.errors import ModelError
+from tunesmith.model import ModelConfig
+from tunesmith.train import TrainConfig
+
+if TYPE_CHECKING:
+    from tunesmith.pack import Batches
+    from tunesmith.render.rendered_file import RenderedFile
+
+DEFAULT_LEARNING_RATE = {"lora": 2e-4, "full": 2e-5}
+_RUNTIME_BYTES = 500_000_000
+_LINEAR_LAYERS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """One derived number and the reason for it."""
+
+    name: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What training will do. `config` is as asked for; the other fields are derived; `lines` explain them."""
+
+    config: TrainConfig
+    num_steps: int
+    num_warmup: int
+    learning_rate: float
+    dtype: str
+    lines: tuple[Derived, ...]
+
+
+def make_plan(
+    config: TrainConfig, model: ModelConfig, folder: Path, rendered: "RenderedFile", batches: "Batches"
+) -> Plan:
+    """Derive the plan from the config, the model folder's headers (no weights are read) and the rendered data."""
+    from tunesmith.model.load import pick_device, pick_dtype
+
+    device = pick_device()
+    dtype, dtype_reason = pick_dtype(model.dtype, device)
+    num_steps = min(len(batches), config.max_steps or len(batches))
+    num_warmup = round(num_steps * config.warmup)
+    rate = config.learning_rate or DEFAULT_LEARNING_RATE[config.method]
+    shapes = read_shapes(folder)
+    lines = (
+        *_data_lines(config, rendered, batches, num_steps),
+        Derived("warmup", f"{num_warmup:,} steps", f"{config.warmup:.0%} of the steps"),
+        Derived(
+            "learning rate",
+            f"{rate:.1e}",
+            "asked for" if config.learning_rate else f"the default for method = {config.method}",
+        ),
+        Derived("device", device.type, "the best one found"),
+        Derived("number format", str(dtype).removeprefix("torch."), f"{dtype_reason}; masters are float32"),
+        *_memory_lines(config, shapes, dtype.itemsize, rendered, batches),
+    )
+    return Plan(config, num_steps, num_warmup, rate, str(dtype).removeprefix("torch."), lines)
+
+
+def _data_lines(config: TrainConfig, rendered: "RenderedFile", batches: "Batches", num_steps: int) -> tuple[Derived, ...]:
+    total, supervised = rendered.num_tokens, rendered.num_supervised
+    size = batches.config.batch_conversations
+    passes = f"{len(rendered):,} conversations x {config.epochs:g} epochs / {size} a step"
+    capped = config.max_steps is not None and config.max_steps <= len(batches)
+    return (
+        Derived("steps", f"{num_steps:,}", "train.max_steps" if capped else f"{passes}, rounded up"),
+        Derived(
+            "tokens an epoch",
+            f"{total:,}",
+            f"{supervised:,} of them supervised ({supervised / max(total, 1):.0%}); the rest is context",
+        ),
+        Derived(
+            "tokens a step",
+            f"about {round(total / max(len(rendered), 1) * size):,}",
+            f"{size} conversations of {total / max(len(rendered), 1):.0f} tokens on average, without padding",
+        ),
+    )
+
+
+def _memory_lines(
+    config: TrainConfig, shapes: dict[str, list[int]], itemsize: int, rendered: "RenderedFile", batches: "Batches"
+) -> tuple[Derived, ...]:
+    num_weights = sum(_size(shape) for shape in shapes.values())
+    num_trained = num_weights if config.method == "full" else lora_size(shapes, config.rank)
+    # A trained weight: its gradient in the model's format, and fp32 master, gradient and two moments.
+    state = num_trained * (itemsize + 16)
+    weights = (num_weights + (num_trained if config.method == "lora" else 0)) * itemsize
+    activations = _activation_bytes(shapes, itemsize, _row_tokens(rendered, batches), config.gradient_checkpointing)
+    total = weights + state + activations + _RUNTIME_BYTES
+    parts = (
+        f"weights {_gb(weights)}, optimizer and gradients {_gb(state)}, activations about {_gb(activations)}, "
+        f"Python and torch {_gb(_RUNTIME_BYTES)}"
+    )
+    return (
+        Derived("trained weights", f"{num_trained:,}", f"of {num_weights:,} ({num_trained / num_weights:.1%})"),
+        Derived("memory", f"about {_gb(total)}", parts),
+    )
+
+
+def _row_tokens(rendered: "RenderedFile", batches: "Batches") -> int:
+    """The largest row to expect: a step's conversations, unless the row limit cuts them."""
+    lengths = rendered.lengths
+    size = batches.config.batch_conversations
+    expected = max(float(lengths.mean()) * size * 1.2, float(lengths.max()))
+    return int(min(expected, batches.config.row_tokens))
+
+
+def _activation_bytes(shapes: dict[str, list[int]], itemsize: int, row_tokens: int, recompute: bool) -> int:
+    """What the backward pass keeps: the outputs of a layer's matrices and norms, for each token of a row."""
+    widths = [shape[0] for name, shape in shapes.items() if len(shape) == 2 and ".layers." in name]
+    kept = 3 * sum(widths) * itemsize
+    return int(row_tokens * (kept / 8 if recompute else kept))
+
+
+def lora_size(shapes: dict[str, list[int]], rank: int) -> int:
+    """Weights of the LoRA matrices on all linear layers of the blocks."""
+    linear = [shape for name, shape in shapes.items() if len(shape) == 2 and name.split(".")[-2] in _LINEAR_LAYERS]
+    return sum(rank * (shape[0] + shape[1]) for shape in linear)
+
+
+def read_shapes(folder: Path) -> dict[str, list[int]]:
+    """Name and shape of every weight, from the safetensors headers alone."""
+    shapes: dict[str, list[int]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            try:
+                header: dict[str, Any] = json.loads(file.read(size))
+            except ValueError as error:
+                raise ModelError(f"{path}: not a readable safetensors file ({error}); it may be truncated") from None
+        shapes |= {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+    return shapes
+
+
+def _size(shape: list[int]) -> int:
+    size = 1
+    for each in shape:
+        size *= each
+    return size
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:.2f} GB"
