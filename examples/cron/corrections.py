@@ -9,10 +9,16 @@ import wording
 from schedules import MINUTE_STEPS, WEEKDAYS, WEEKEND, Schedule, sample_time
 
 DELTAS = {
-    5: ("5 minutes", "five minutes"), 10: ("10 minutes", "ten minutes"), 15: ("15 minutes", "a quarter of an hour"),
-    20: ("20 minutes",), 30: ("half an hour", "30 minutes"), 60: ("an hour", "one hour"), 90: ("an hour and a half",),
-    120: ("two hours", "2 hours"), 180: ("three hours",),
-}  # fmt: skip
+    5: ("5 minutes", "five minutes"),
+    10: ("10 minutes", "ten minutes"),
+    15: ("15 minutes", "a quarter of an hour"),
+    20: ("20 minutes",),
+    30: ("half an hour", "30 minutes"),
+    60: ("an hour", "one hour"),
+    90: ("an hour and a half",),
+    120: ("two hours", "2 hours"),
+    180: ("three hours",),
+}
 # Which kinds of schedule each change applies to.
 APPLIES: dict[str, tuple[str, ...]] = {
     "time": ("daily", "weekdays", "weekend", "weekly", "days", "monthly", "yearly", "quarterly", "season"),
@@ -27,48 +33,58 @@ APPLIES: dict[str, tuple[str, ...]] = {
 }
 FAMILIES: dict[str, tuple[str, ...]] = {
     "time": (
-        "{t}", "at {t}", "make it {t}", "make that {t}", "change the time to {t}", "{t} instead", "at {t} instead", "move it to {t}",
-        "set the time to {t}", "I would rather have {t}", "use {t}", "same days, but at {t}", "{t} is better", "do it at {t}", "rather {t}",
-        "same thing at {t}", "it should be {t}", "start at {t} instead", "the time is {t}", "let's say {t}",
+        "{t}", "at {t}", "make it {t}", "make that {t}", "change the time to {t}", "{t} instead",
+        "at {t} instead", "move it to {t}", "set the time to {t}", "I would rather have {t}", "use {t}",
+        "same days, but at {t}", "{t} is better", "do it at {t}", "rather {t}", "same thing at {t}",
+        "it should be {t}", "start at {t} instead", "the time is {t}", "let's say {t}",
     ),
     "later": (
-        "move it {delta} later", "{delta} later", "make it {delta} later", "start {delta} later", "delay it by {delta}", "run it {delta} later",
-        "same but {delta} later", "let it start {delta} later", "add {delta}", "postpone it by {delta}", "it can wait {delta}", "{delta} after that time",
+        "move it {delta} later", "{delta} later", "make it {delta} later", "start {delta} later",
+        "delay it by {delta}", "run it {delta} later", "same but {delta} later", "let it start {delta} later",
+        "add {delta}", "postpone it by {delta}", "it can wait {delta}", "{delta} after that time",
     ),
     "earlier": (
-        "move it {delta} earlier", "{delta} earlier", "make it {delta} earlier", "start {delta} earlier", "run it {delta} earlier",
-        "same but {delta} earlier", "let it start {delta} earlier", "subtract {delta}", "{delta} before that time", "do it {delta} sooner",
+        "move it {delta} earlier", "{delta} earlier", "make it {delta} earlier", "start {delta} earlier",
+        "run it {delta} earlier", "same but {delta} earlier", "let it start {delta} earlier",
+        "subtract {delta}", "{delta} before that time", "do it {delta} sooner",
     ),
     "day": (
-        "make it {ds}", "make it {ds} instead", "on {ds} instead", "change the day to {d}", "only on {ds}", "{d} instead", "move it to {d}",
-        "use {d}", "rather on {ds}", "same time, but on {ds}", "not then, on {ds}", "{ds} only", "it should be {d}", "every {d} instead",
-        "switch to {d}", "{ds} are better", "just on {d}",
+        "make it {ds}", "make it {ds} instead", "on {ds} instead", "change the day to {d}", "only on {ds}",
+        "{d} instead", "move it to {d}", "use {d}", "rather on {ds}", "same time, but on {ds}",
+        "not then, on {ds}", "{ds} only", "it should be {d}", "every {d} instead", "switch to {d}",
+        "{ds} are better", "just on {d}",
     ),
     "weekdays": (
-        "and skip weekends", "skip the weekend", "only on weekdays", "not on weekends", "weekdays only", "but not on Saturday and Sunday",
-        "Monday to Friday only", "without the weekend", "exclude weekends", "limit it to weekdays", "just Mon-Fri", "no weekends",
+        "and skip weekends", "skip the weekend", "only on weekdays", "not on weekends", "weekdays only",
+        "but not on Saturday and Sunday", "Monday to Friday only", "without the weekend", "exclude weekends",
+        "limit it to weekdays", "just Mon-Fri", "no weekends",
     ),
     "weekend": (
-        "only on weekends", "weekends only", "on Saturday and Sunday instead", "make it weekends", "just Saturday and Sunday", "move it to the weekend",
-        "not on weekdays, on weekends", "limit it to weekends",
+        "only on weekends", "weekends only", "on Saturday and Sunday instead", "make it weekends",
+        "just Saturday and Sunday", "move it to the weekend", "not on weekdays, on weekends",
+        "limit it to weekends",
     ),
     "daily": (
-        "every day instead", "make it daily", "all seven days", "include every day", "run it every day", "every day of the week", "daily, please",
-        "on all days instead",
+        "every day instead", "make it daily", "all seven days", "include every day", "run it every day",
+        "every day of the week", "daily, please", "on all days instead",
     ),
     "step": (
-        "every {n} minutes instead", "make it every {n} minutes", "change it to {n} minutes", "{n} minutes instead", "use {n} minutes", "each {n} minutes",
-        "better every {n} minutes", "set the interval to {n} minutes", "only every {n} minutes", "every {n} min", "rather {n} minutes",
+        "every {n} minutes instead", "make it every {n} minutes", "change it to {n} minutes",
+        "{n} minutes instead", "use {n} minutes", "each {n} minutes", "better every {n} minutes",
+        "set the interval to {n} minutes", "only every {n} minutes", "every {n} min", "rather {n} minutes",
     ),
     "date": (
-        "make it the {dom}", "on the {dom} instead", "move it to the {dom}", "the {dom} instead", "change the date to the {dom}", "use the {dom}",
-        "rather on the {dom}", "the {dom} is better", "same time on the {dom}", "not then, on the {dom}",
+        "make it the {dom}", "on the {dom} instead", "move it to the {dom}", "the {dom} instead",
+        "change the date to the {dom}", "use the {dom}", "rather on the {dom}", "the {dom} is better",
+        "same time on the {dom}", "not then, on the {dom}",
     ),
 }  # fmt: skip
 FRAMES = (
-    "{c}", "{c}", "{c}", "no, {c}", "actually {c}", "Actually, {c}.", "sorry, {c}", "{c} please", "please, {c}", "hm, {c}", "ok, {c}", "wait, {c}",
-    "thanks, now {c}", "one change: {c}", "I changed my mind: {c}", "better: {c}", "correction: {c}", "on second thought, {c}", "{c}, sorry",
-    "good, but {c}", "almost, {c}", "not quite: {c}", "could you change that? {c}", "{c}, everything else stays", "now {c}",
+    "{c}", "{c}", "{c}", "no, {c}", "actually {c}", "Actually, {c}.", "sorry, {c}", "{c} please",
+    "please, {c}", "hm, {c}", "ok, {c}", "wait, {c}", "thanks, now {c}", "one change: {c}",
+    "I changed my mind: {c}", "better: {c}", "correction: {c}", "on second thought, {c}", "{c}, sorry",
+    "good, but {c}", "almost, {c}", "not quite: {c}", "could you change that? {c}",
+    "{c}, everything else stays", "now {c}",
 )  # fmt: skip
 
 

@@ -1,9 +1,11 @@
-"""Draft conversations: the user's turns, the expected answer, and the kind, before any check for duplicates."""
+"""Draft conversations: the user's turns, the expected answer, and the kind."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
+from operator import ne
 from random import Random
 
 import corrections
@@ -104,14 +106,14 @@ def unfamiliar_schedule(rng: Random, kind: str, template: str) -> Draft:
 
 def unfamiliar_correction(rng: Random, change: str, template: str, families: dict) -> Draft:
     """A request and a correction, both from unfamiliar families."""
-    while True:
+    result = None
+    while result is None:
         kind = first_kind(change, rng)
         first = rng.choice(families[kind])
-        schedule = draw(kind, rng, lambda drawn: slots.fits(first, drawn))
-        result = revised(change, schedule, rng, lambda drawn: drawn.cron != schedule.cron)
-        if result:
-            turns = [slots.fill(first, schedule, rng), schedule.cron, template.format(**result[1])]
-            return turns, cron_answer(result[0].cron), change
+        schedule = draw(kind, rng, partial(slots.fits, first))
+        text = slots.fill(first, schedule, rng)
+        result = revised(change, schedule, rng, partial(ne, schedule))
+    return [text, schedule.cron, template.format(**result[1])], cron_answer(result[0].cron), change
 
 
 def unfamiliar_refusal(rng: Random, reason: str, template: str) -> Draft:

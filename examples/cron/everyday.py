@@ -1,6 +1,6 @@
-"""Everyday questions with short answers, trained without a system message to keep the model's general ability.
+"""Everyday questions with short answers, which keep the model's general ability.
 
-None of the facts is asked in general.jsonl.
+They are trained without a system message. None of the facts is asked in general.jsonl.
 """
 
 from __future__ import annotations

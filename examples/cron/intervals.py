@@ -17,71 +17,102 @@ EVERY: dict[str, tuple[str, ...]] = {
         "every {nf}m{on}", "repeatedly, every {n} minutes{on}", "every {n} minutes of the hour{on}",
         "at every {nth} minute{on}", "on every {nth} minute{on}", "in steps of {n} minutes{on}",
         "with a period of {n} minutes{on}", "once per {n} minutes{on}", "{on} once every {n} minutes",
-        "all {n} minutes{on}", "each time {n} minutes have passed{on}", "interval: {n} minutes{on}", "{n} minutes apart{on}",
-        "{k} times per hour, so every {n} minutes{on}", "every {n} minutes of every hour{on}", "a {n}-minute interval{on}",
-        "always after {n} minutes{on}", "{on}, interval {n} min", "every {n} mins{on}", "each {n} min{on}",
-        "with {n} minutes from one to the next{on}", "continuously at a {n} minute interval{on}", "whenever the minute is divisible by {n}{on}", "on minutes that are multiples of {n}{on}", "at a {n} minute cadence{on}", "a cycle of {n} minutes{on}", "repeat every {n} minutes{on}", "not hourly but every {n} minutes{on}", "loop every {n} minutes{on}", "one run in {n} minutes{on}", "the {n} minute job{on}", "every {n} minutes, day and night{on}", "minute 0, then {n} minutes later, and so forth{on}", "{on} at a {n} minute cadence", "like clockwork every {n} minutes{on}", "no more often than every {n} minutes{on}",
+        "all {n} minutes{on}", "each time {n} minutes have passed{on}", "interval: {n} minutes{on}",
+        "{n} minutes apart{on}", "{k} times per hour, so every {n} minutes{on}",
+        "every {n} minutes of every hour{on}", "a {n}-minute interval{on}", "always after {n} minutes{on}",
+        "{on}, interval {n} min", "every {n} mins{on}", "each {n} min{on}",
+        "with {n} minutes from one to the next{on}", "continuously at a {n} minute interval{on}",
+        "whenever the minute is divisible by {n}{on}", "on minutes that are multiples of {n}{on}",
+        "at a {n} minute cadence{on}", "a cycle of {n} minutes{on}", "repeat every {n} minutes{on}",
+        "not hourly but every {n} minutes{on}", "one run in {n} minutes{on}",
+        "every {n} minutes, day and night{on}",
+        "minute 0, then {n} minutes later, and so forth{on}", "{on} at a {n} minute cadence",
+        "like clockwork every {n} minutes{on}", "no more often than every {n} minutes{on}",
     ),
     "minute": (
-        "every minute{on}", "each minute{on}", "once a minute{on}", "once per minute{on}", "{on} every minute",
-        "every single minute{on}", "minute by minute{on}", "on every minute{on}", "at every minute of the day{on}",
-        "60 times an hour, once a minute{on}", "as often as cron can, every minute{on}",
+        "every minute{on}", "each minute{on}", "once a minute{on}", "once per minute{on}",
+        "{on} every minute", "every single minute{on}", "minute by minute{on}", "on every minute{on}",
+        "at every minute of the day{on}", "60 times an hour, once a minute{on}",
+        "as often as cron can, every minute{on}",
     ),
     "hours": (
-        "every {n} hours{on}", "each {n} hours{on}", "once every {n} hours{on}", "every {nf}h{on}", "{on} every {n} hours",
-        "every {n} hours on the hour{on}", "every {nth} hour{on}", "at minute 0 of every {nth} hour{on}",
-        "every {n} hours, starting at midnight{on}", "in steps of {n} hours{on}", "every {n} hours around the clock{on}",
-        "at the full hour, every {n} hours{on}", "interval: {n} hours{on}", "{n} hours apart, on the hour{on}",
-        "a {n}-hour interval{on}", "every {n} hrs{on}", "once per {n} hours{on}", "each {nth} hour on the hour{on}", "repeat every {n} hours{on}", "a cycle of {n} hours{on}", "at midnight and each {n} hours after that{on}", "at a {n} hour cadence{on}", "whenever the hour is divisible by {n}{on}", "on hours that are multiples of {n}{on}", "all {n} hours{on}", "every {n} hours, day and night{on}", "like clockwork every {n} hours{on}", "the {n} hour job{on}",
+        "every {n} hours{on}", "each {n} hours{on}", "once every {n} hours{on}", "every {nf}h{on}",
+        "{on} every {n} hours", "every {n} hours on the hour{on}", "every {nth} hour{on}",
+        "at minute 0 of every {nth} hour{on}", "every {n} hours, starting at midnight{on}",
+        "in steps of {n} hours{on}", "every {n} hours around the clock{on}",
+        "at the full hour, every {n} hours{on}", "interval: {n} hours{on}",
+        "{n} hours apart, on the hour{on}", "a {n}-hour interval{on}", "every {n} hrs{on}",
+        "once per {n} hours{on}", "each {nth} hour on the hour{on}", "repeat every {n} hours{on}",
+        "a cycle of {n} hours{on}", "at midnight and each {n} hours after that{on}",
+        "at a {n} hour cadence{on}", "whenever the hour is divisible by {n}{on}",
+        "on hours that are multiples of {n}{on}", "all {n} hours{on}", "every {n} hours, day and night{on}",
+        "like clockwork every {n} hours{on}",
     ),
     "hours at": (
-        "every {n} hours at minute {m}{on}", "at minute {m} of every {nth} hour{on}", "every {n} hours at {m} minutes past{on}",
-        "{m} minutes past the hour, every {n} hours{on}", "{m} minutes past every {nth} hour{on}", "every {n} hours at :{mm}{on}",
-        "at {m} past, every {n} hours{on}", "each {n} hours, minute {m}{on}", "every {nth} hour at minute {m}{on}",
-        "{on} every {n} hours at minute {m}", "once every {n} hours, at {m} minutes past{on}", "interval {n} hours, minute {m}{on}",
-        "at minute {m}, each {n} hours{on}", "every {n} hours, {m} minutes past the hour{on}", "every {nf}h at :{mm}{on}",
-        "at :{mm} every {nth} hour{on}", "at {m} minutes past the hour, in steps of {n} hours{on}",
+        "every {n} hours at minute {m}{on}", "at minute {m} of every {nth} hour{on}",
+        "every {n} hours at {m} minutes past{on}", "{m} minutes past the hour, every {n} hours{on}",
+        "{m} minutes past every {nth} hour{on}", "every {n} hours at :{mm}{on}",
+        "at {m} past, every {n} hours{on}", "each {n} hours, minute {m}{on}",
+        "every {nth} hour at minute {m}{on}", "{on} every {n} hours at minute {m}",
+        "once every {n} hours, at {m} minutes past{on}", "interval {n} hours, minute {m}{on}",
+        "at minute {m}, each {n} hours{on}", "every {n} hours, {m} minutes past the hour{on}",
+        "every {nf}h at :{mm}{on}", "at :{mm} every {nth} hour{on}",
+        "at {m} minutes past the hour, in steps of {n} hours{on}",
     ),
     "hourly": (
         "every hour at minute {m}{on}", "at minute {m} of every hour{on}", "{m} minutes past every hour{on}",
-        "hourly at :{mm}{on}", "at {m} minutes past the hour{on}", "every hour at {m} minutes past{on}", "hourly at minute {m}{on}",
-        "at {m} past every hour{on}", "each hour at minute {m}{on}", "{on} every hour at minute {m}", "at :{mm} each hour{on}",
-        "once an hour, at minute {m}{on}", "once per hour at :{mm}{on}", "when the minute is {m}, every hour{on}",
-        "every hour, {m} minutes after the full hour{on}", "{m} minutes past the hour, hourly{on}", "on minute {m} of the hour{on}",
-        "hourly, minute {m}{on}", "always at minute {m}{on}", "{m} minutes after every full hour{on}", "at :{mm} past each hour{on}",
-        "{m} past the hour{on}", "each full hour plus {m} minutes{on}", "hourly with minute {m}{on}", "at {pw} every hour{on}", "{pw} each hour{on}", "at {pw} the hour{on}", "hourly at {pw}{on}", "every hour at {pw}{on}", "always {pw} the hour{on}", "at every {pw}{on}", "on the {mm} mark of each hour{on}", "every hour once minute {m} comes{on}", "24 times a day, at minute {m}{on}", "at {m} minutes past, hour by hour{on}", "{on} at minute {m} of the hour", "the hour may be any, the minute is {m}{on}",
+        "hourly at :{mm}{on}", "at {m} minutes past the hour{on}", "every hour at {m} minutes past{on}",
+        "hourly at minute {m}{on}", "at {m} past every hour{on}", "each hour at minute {m}{on}",
+        "{on} every hour at minute {m}", "at :{mm} each hour{on}", "once an hour, at minute {m}{on}",
+        "once per hour at :{mm}{on}", "when the minute is {m}, every hour{on}",
+        "every hour, {m} minutes after the full hour{on}", "{m} minutes past the hour, hourly{on}",
+        "on minute {m} of the hour{on}", "hourly, minute {m}{on}", "always at minute {m}{on}",
+        "{m} minutes after every full hour{on}", "at :{mm} past each hour{on}", "{m} past the hour{on}",
+        "each full hour plus {m} minutes{on}", "hourly with minute {m}{on}", "at {pw} every hour{on}",
+        "{pw} each hour{on}", "at {pw} the hour{on}", "hourly at {pw}{on}", "every hour at {pw}{on}",
+        "always {pw} the hour{on}", "at every {pw}{on}", "on the {mm} mark of each hour{on}",
+        "every hour once minute {m} comes{on}", "24 times a day, at minute {m}{on}",
+        "at {m} minutes past, hour by hour{on}", "{on} at minute {m} of the hour",
+        "the hour may be any, the minute is {m}{on}",
     ),
     "full hour": (
-        "every hour{on}", "hourly{on}", "on the hour{on}", "every hour on the hour{on}", "once an hour{on}", "each hour{on}",
-        "at the top of every hour{on}", "{on} every hour", "at every full hour{on}", "at minute 0 of each hour{on}",
-        "24 times a day, on the hour{on}",
+        "every hour{on}", "hourly{on}", "on the hour{on}", "every hour on the hour{on}", "once an hour{on}",
+        "each hour{on}", "at the top of every hour{on}", "{on} every hour", "at every full hour{on}",
+        "at minute 0 of each hour{on}", "24 times a day, on the hour{on}",
     ),
     "window": (
-        "every {n} minutes from {a} to {b}{on}", "every {n} minutes between {a} and {b}{on}", "{on} every {n} minutes from {a} to {b}",
-        "every {n} minutes during the hours {a} to {b}{on}", "between {a} and {b}, every {n} minutes{on}",
-        "from {a} to {b} every {n} minutes{on}", "from {a} until {b}, once every {n} minutes{on}", "{on} between {a} and {b} every {n} min",
-        "every {n} min, {a} to {b}{on}", "every {n} minutes, only between {a} and {b}{on}", "{a} through {b}{on}, every {n} minutes",
-        "every {n} minutes in the hours from {a} through {b}{on}", "starting at {a}, ending with the {b} hour, every {n} minutes{on}",
-        "each {n} minutes from {a} through {b}{on}", "{a} - {b}, every {n} minutes{on}", "hours {a} to {b}{on}, interval {n} minutes",
-        "at {n} minute steps from {a} to {b}{on}", "in steps of {n} minutes, {a} through {b}{on}", "{on}, {a} to {b}, each {n} minutes",
-        "with {n} minutes from one to the next, {a} to {b}{on}", "not around the clock, just {a} to {b}: every {n} minutes{on}",
+        "every {n} minutes from {a} to {b}{on}", "every {n} minutes between {a} and {b}{on}",
+        "{on} every {n} minutes from {a} to {b}", "every {n} minutes during the hours {a} to {b}{on}",
+        "between {a} and {b}, every {n} minutes{on}", "from {a} to {b} every {n} minutes{on}",
+        "from {a} until {b}, once every {n} minutes{on}", "{on} between {a} and {b} every {n} min",
+        "every {n} min, {a} to {b}{on}", "every {n} minutes, only between {a} and {b}{on}",
+        "{a} through {b}{on}, every {n} minutes", "every {n} minutes in the hours from {a} through {b}{on}",
+        "starting at {a}, ending with the {b} hour, every {n} minutes{on}",
+        "each {n} minutes from {a} through {b}{on}", "{a} - {b}, every {n} minutes{on}",
+        "hours {a} to {b}{on}, interval {n} minutes", "at {n} minute steps from {a} to {b}{on}",
+        "in steps of {n} minutes, {a} through {b}{on}", "{on}, {a} to {b}, each {n} minutes",
+        "with {n} minutes from one to the next, {a} to {b}{on}",
+        "not around the clock, just {a} to {b}: every {n} minutes{on}",
     ),
     "hour window": (
         "every hour from {a} to {b}{on}", "hourly between {a} and {b}{on}", "{on} every hour from {a} to {b}",
-        "on the hour from {a} through {b}{on}", "once an hour between {a} and {b}{on}", "each hour from {a} until {b}{on}",
-        "hourly from {a} to {b}{on}", "from {a} to {b}, once an hour{on}", "between {a} and {b}, every hour{on}", "{a} to {b} hourly{on}",
-        "every full hour, {a} through {b}{on}", "{a} - {b}, on the hour{on}", "{on}, every hour, {a} to {b}", "at minute 0, {a} to {b}{on}",
-        "{on} hourly, first at {a}, last at {b}", "each full hour between {a} and {b}{on}",
+        "on the hour from {a} through {b}{on}", "once an hour between {a} and {b}{on}",
+        "each hour from {a} until {b}{on}", "hourly from {a} to {b}{on}", "from {a} to {b}, once an hour{on}",
+        "between {a} and {b}, every hour{on}", "{a} to {b} hourly{on}",
+        "every full hour, {a} through {b}{on}", "{a} - {b}, on the hour{on}", "{on}, every hour, {a} to {b}",
+        "at minute 0, {a} to {b}{on}", "{on} hourly, first at {a}, last at {b}",
+        "each full hour between {a} and {b}{on}",
     ),
 }  # fmt: skip
 
 MISSPELLINGS = {
-    "every": ("evrey", "eveyr", "ever", "everyy"), "minutes": ("mintues", "minuts", "minites"), "hours": ("huors", "hurs"),
-    "please": ("plese", "pleas", "plaese"), "schedule": ("shedule", "schedual"), "weekday": ("wekday", "weekdya"),
-    "weekdays": ("weekdyas", "week days"), "morning": ("mornig", "mroning"), "evening": ("evning", "eveing"),
-    "afternoon": ("afternon", "aftrenoon"), "month": ("mounth", "monht"), "day": ("dy",), "each": ("eahc", "eech"),
-    "weekends": ("wekends", "weekens"), "between": ("betwen", "beetween"), "backup": ("bakcup",), "report": ("reprot",),
-    "hour": ("huor", "hur"), "year": ("yaer",), "daily": ("dayly", "dialy"), "quarter": ("quater",), "through": ("trough", "thru"),
+    "every": ("evrey", "eveyr", "ever", "everyy"), "minutes": ("mintues", "minuts", "minites"),
+    "hours": ("huors", "hurs"), "please": ("plese", "pleas", "plaese"), "schedule": ("shedule", "schedual"),
+    "weekday": ("wekday", "weekdya"), "weekdays": ("weekdyas", "week days"), "morning": ("mornig", "mroning"),
+    "evening": ("evning", "eveing"), "afternoon": ("afternon", "aftrenoon"), "month": ("mounth", "monht"),
+    "day": ("dy",), "each": ("eahc", "eech"), "weekends": ("wekends", "weekens"),
+    "between": ("betwen", "beetween"), "backup": ("bakcup",), "report": ("reprot",), "hour": ("huor", "hur"),
+    "year": ("yaer",), "daily": ("dayly", "dialy"), "quarter": ("quater",), "through": ("trough", "thru"),
 }  # fmt: skip
 
 
@@ -100,14 +131,7 @@ def repeated(schedule: Schedule, rng: Random) -> str:
     """A request for a schedule that repeats within the day."""
     template = rng.choice([text for text in EVERY[shape(schedule)] if slots.fits(text, schedule)])
     phrase = slots.fill(template, schedule, rng).strip(" ,")
-    return framed(phrase, rng)
-
-
-def framed(phrase: str, rng: Random) -> str:
-    """A phrase that says the whole schedule, in a frame."""
-    return frames.frame(rng, parted=False).format(
-        w=phrase, task=rng.choice(frames.TASKS), noun=rng.choice(frames.NOUNS)
-    )
+    return frames.whole_frame(phrase, rng)
 
 
 def misspell(text: str, rng: Random) -> str:
@@ -129,6 +153,7 @@ def finish(text: str, rng: Random) -> str:
         text = text[0].upper() + text[1:]
     if text[-1].isalnum() and rng.random() < 0.15:
         text += rng.choice((".", ".", "!", " thanks", ", thank you", " please"))
+    text = text.replace("..", ".") if text.endswith("..") else text
     return misspell(text, rng) if rng.random() < 0.06 else text
 
 

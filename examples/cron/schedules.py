@@ -85,7 +85,7 @@ def sample_time(rng: Random) -> tuple[int, int]:
 
 
 def sample_days(rng: Random) -> tuple[int, ...]:
-    """Two or three days of the week, or a run such as Tuesday to Saturday; never all weekdays or a weekend."""
+    """Several days of the week or a run of them, but neither the working days nor the weekend."""
     while True:
         if rng.random() < 0.3:
             first, last = sorted(rng.sample(range(7), 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from functools import cache
 from random import Random
@@ -63,6 +64,9 @@ def fill(template: str, schedule: Schedule, rng: Random) -> str:
         written = wording.times(schedule.times, rng)
         values |= {"t": wording.join(written, rng), "t1": written[0], "tl": ", ".join(written)}
         values["t2"] = wording.join(written[1:] or written, rng)
+    if len(schedule.times) == 1 and used & {"part", "c"}:
+        values["part"] = str(wording.part_of_day(schedule.hour[0])).split()[-1]
+        values["c"] = str(wording.dial(*schedule.times[0], rng))
     if schedule.minute:
         values |= {"m": wording.number(schedule.minute[0], rng), "mm": f"{schedule.minute[0]:02d}"}
         values["pw"] = PAST.get(schedule.minute[0], "")
@@ -87,4 +91,5 @@ def fill(template: str, schedule: Schedule, rng: Random) -> str:
         values["a"], values["b"] = wording.times(((first, 0), (last, 0)), rng)
     if "on" in used:
         values["on"] = on_days(schedule.day, rng)
-    return template.format(**values)
+    # A dotted "p.m." brings its own full stop.
+    return re.sub(r"(?<=m)\.\.$|(?<=[ap]\.m)\.\.(?= )", ".", template.format(**values))

@@ -134,7 +134,7 @@ GATE_CORRECTIONS: dict[str, tuple[str, ...]] = {
     "day": ("wrong day, it has to be {d}", "{ds}, sorry, my bad"),
     "weekdays": ("people are off on weekends, so leave those out",),
     "weekend": ("hang on, it should be quiet Monday to Friday, only the other two days",),
-    "daily": ("weekends count as well, please add them",),
+    "daily": ("come to think of it, no day should be left out",),
     "later": ("push it back by {delta}",),
     "earlier": ("bring it forward by {delta}",),
     "step": ("too often or too rare, {n} minutes is what we need",),

@@ -5,11 +5,14 @@ from __future__ import annotations
 from random import Random
 
 DAY_NAMES = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
-MONTH_NAMES = "January February March April May June July August September October November December".split()
+MONTH_NAMES = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+    "November", "December",
+)  # fmt: skip
 ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
 TENS = {20: "twenty", 30: "thirty", 40: "forty", 50: "fifty", 60: "sixty"}
 
 
@@ -73,7 +76,7 @@ def clock12(hour: int) -> int:
 
 
 def meridiem(hour: int, minute: int, template: str) -> str:
-    """Fill a twelve-hour template; the minutes are dropped on the hour where the template marks them optional."""
+    """Fill a twelve-hour template; {om} stands for minutes that are left out on the hour."""
     half = "am" if hour < 12 else "pm"
     minutes = "" if minute == 0 and "{om}" in template else f"{minute:02d}"
     separator = template[0] if template[0] in ":." else ":"
@@ -123,6 +126,17 @@ def figure_and_part(hour: int, minute: int) -> str | None:
     if part is None or hour == 12:
         return None
     return f"{clock12(hour)}{f':{minute:02d}' if minute else ''} {part}"
+
+
+def dial(hour: int, minute: int, rng: Random) -> str | None:
+    """7:30 or half past seven, for a phrase that names the part of the day elsewhere."""
+    part = part_of_day(hour)
+    if part is None or hour == 12:
+        return None
+    words = spoken(hour, minute)
+    if words and rng.random() < 0.3:
+        return words.removesuffix(f" {part}")
+    return f"{clock12(hour)}:{minute:02d}" if minute or rng.random() < 0.4 else str(clock12(hour))
 
 
 def landmark(hour: int, minute: int) -> str | None:

@@ -21,7 +21,7 @@ from tunesmith.files import RunDir, fingerprint, open_text, read_json, write_jso
 from tunesmith.gate import gate
 from tunesmith.model import model_digest, model_folder, tokenizer_folder
 from tunesmith.pack import Batches, pack
-from tunesmith.pool import add, promote
+from tunesmith.pool import add, promote, record_verdict
 from tunesmith.recipe import HELDOUT, Recipe, to_toml
 from tunesmith.render import Renderer, render, renderer_for
 from tunesmith.render.rendered_file import RenderedFile
@@ -177,14 +177,18 @@ class Run:
     def pool(self, checkpoint: Checkpoint, facts: dict[str, Any], verdict: Verdict | None) -> tuple[Entry, bool]:
         """Add the result to the pool; a PASS moves the alias. Returns the entry and whether the alias moved."""
         pool = Path(self.recipe.pool.path)
+        alias = self.recipe.pool.alias
         entry = add(pool, checkpoint.path, facts)
-        inputs = [str(pool.resolve()), entry.digest, self.recipe.pool.alias, verdict.outcome if verdict else None]
+        inputs = [str(pool.resolve()), entry.digest, alias, verdict.to_dict() if verdict else None]
 
         def work(folder: Path) -> dict[str, Any]:
-            moves = self.recipe.pool.alias is not None and verdict is not None and verdict.outcome == "PASS"
-            if moves and self.recipe.pool.alias:
-                promote(pool, self.recipe.pool.alias, entry.digest)
-            return {"entry": entry.digest, "is_promoted": moves}
+            # The same weights may have been judged before, by another gate: the newest verdict counts.
+            if verdict is not None and entry.manifest.get("verdict") != verdict.to_dict():
+                record_verdict(pool, entry.digest, verdict.to_dict(), facts["report"])
+            passed = verdict is not None and verdict.outcome == "PASS"
+            if passed and alias is not None:
+                promote(pool, alias, entry.digest)
+            return {"entry": entry.digest, "is_promoted": passed and alias is not None}
 
         manifest = self.stage("pool", inputs, work)
         return entry, bool(manifest["is_promoted"])
@@ -221,7 +225,7 @@ def _facts(
         "shared_system": manifest["shared_system"],
         "run": str(this.dir.path.resolve()),
         "verdict": verdict.to_dict() if verdict else None,
-        "means": {task.task: task.mean for task in tuned.tasks} if tuned else None,
+        "report": tuned.to_dict() if tuned else None,
     }
 
 

@@ -13,13 +13,13 @@ import pytest
 from croniter import croniter
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "cron"
+GENERAL = FOLDER.parents[1] / "src" / "tunesmith" / "verify" / "sets" / "general.jsonl"
 if str(FOLDER) not in sys.path:
     sys.path.insert(0, str(FOLDER))
 
 import build  # noqa: E402
 import corrections  # noqa: E402
 import everyday  # noqa: E402
-import general  # noqa: E402
 import refusals  # noqa: E402
 import schedules  # noqa: E402
 import scorer  # noqa: E402
@@ -32,7 +32,8 @@ SPLITS = ("gate", "dev")
 
 @cache
 def rows(name: str) -> tuple[dict, ...]:
-    text = (FOLDER / name).read_text(encoding="utf-8")
+    path = GENERAL if name == GENERAL.name else FOLDER / name
+    text = path.read_text(encoding="utf-8")
     return tuple(json.loads(line) for line in text.splitlines())
 
 
@@ -74,16 +75,10 @@ def test_golden_is_rebuilt_byte_for_byte():
     assert (FOLDER / "golden.jsonl").read_bytes() == rebuilt()[1].encode()
 
 
-def test_general_is_rebuilt_byte_for_byte():
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in general.items())
-    assert (FOLDER / "general.jsonl").read_bytes() == text.encode()
-
-
 def test_counts():
     assert len(rows("train.jsonl")) >= 1500
     assert len(golden("gate")) >= 440
     assert len(golden("dev")) >= 160
-    assert len(rows("general.jsonl")) >= 420
     for split in SPLITS:
         assert len(golden(split, "familiar")) == len(golden(split, "unfamiliar"))
 
@@ -259,17 +254,3 @@ def test_mask_slots_hides_the_values(left, right):
 def test_mask_slots_keeps_the_words():
     assert skeletons.mask_slots("every Monday at 7 am") != skeletons.mask_slots("each Monday at 7 am")
     assert skeletons.mask_slots("run it on Sundays, 07:30") == "run it on <day> <time>"
-
-
-def test_general_answers_do_not_stand_in_their_questions():
-    for row in rows("general.jsonl"):
-        question = row["messages"][0]["content"]
-        for answer in (row["answer"]["value"], *row["answer"]["aliases"]):
-            assert answer.strip() == answer != ""
-            assert not re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", question, re.IGNORECASE), question
-        assert row["messages"][0]["role"] == "user"
-        assert len(row["messages"]) == 1
-
-
-def test_general_items_spread_over_clusters():
-    assert len({row["cluster"] for row in rows("general.jsonl")}) >= 8

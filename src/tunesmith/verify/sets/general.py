@@ -1,19 +1,23 @@
-"""Write general.jsonl from compact tables of hand-checked facts, one natural question for each."""
+"""Write general.jsonl from compact tables of hand-checked facts, one natural question for each.
 
-from __future__ import annotations
+Rebuild it with `python -m tunesmith.verify.sets.general`; the same bytes come out every time.
+"""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from general_facts import TABLES, WORDED
+from tunesmith.verify.sets.general_facts import TABLES, WORDED
 
 HERE = Path(__file__).resolve().parent
 NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen twenty"
-).split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+)  # fmt: skip
+TENS = (
+    "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
+)  # fmt: skip
 
 
 def in_words(number: int) -> str | None:
@@ -88,7 +92,7 @@ def facts() -> Iterator[tuple[str, str, str, list[str]]]:
             yield cluster, question, answer, aliases
 
 
-def items() -> list[dict]:
+def items() -> list[dict[str, Any]]:
     """The items in order, with a number's words added to its aliases."""
     rows = []
     for number, (cluster, question, answer, aliases) in enumerate(facts(), 1):

@@ -7,19 +7,22 @@ TABLES: tuple[tuple[str, str, str], ...] = (
         "geography",
         "What is the capital of {}?",
         """
-France = Paris; Germany = Berlin; Italy = Rome; Spain = Madrid; Japan = Tokyo; England = London; Russia = Moscow
+France = Paris; Germany = Berlin; Italy = Rome; Spain = Madrid; Japan = Tokyo; England = London
+Russia = Moscow
 Greece = Athens; Egypt = Cairo; China = Beijing; Canada = Ottawa; Australia = Canberra; Portugal = Lisbon
 Austria = Vienna; Poland = Warsaw; Sweden = Stockholm; Norway = Oslo; Denmark = Copenhagen; Finland = Helsinki
 Ireland = Dublin; Hungary = Budapest; Cuba = Havana; Peru = Lima; Argentina = Buenos Aires; Thailand = Bangkok
 Kenya = Nairobi; Iraq = Baghdad; Iran = Tehran|Teheran; South Korea = Seoul; Belgium = Brussels
-the Czech Republic = Prague; India = New Delhi|Delhi; the United States = Washington; Scotland = Edinburgh; Ukraine = Kyiv|Kiev
+the Czech Republic = Prague; India = New Delhi|Delhi; the United States = Washington; Scotland = Edinburgh
+Ukraine = Kyiv|Kiev
 """,
     ),
     (
         "geography",
         "On which continent is {}?",
         """
-Brazil = South America; Nigeria = Africa; Vietnam = Asia; Mongolia = Asia; Switzerland = Europe; Ethiopia = Africa
+Brazil = South America; Nigeria = Africa; Vietnam = Asia; Mongolia = Asia; Switzerland = Europe
+Ethiopia = Africa
 Chile = South America; Nepal = Asia; the Sahara desert = Africa; the Netherlands = Europe
 """,
     ),
@@ -27,18 +30,23 @@ Chile = South America; Nepal = Asia; the Sahara desert = Africa; the Netherlands
         "language",
         "What is the opposite of {}?",
         """
-hot = cold; big = small|little|tiny; up = down; fast = slow; light = dark|heavy; happy = sad|unhappy; day = night
-open = closed|close|shut; wet = dry; full = empty; early = late; old = young|new; rich = poor; strong = weak; hard = soft|easy
+hot = cold; big = small|little|tiny; up = down; fast = slow; light = dark|heavy; happy = sad|unhappy
+day = night
+open = closed|close|shut; wet = dry; full = empty; early = late; old = young|new; rich = poor; strong = weak
+hard = soft|easy
 black = white; long = short; high = low; loud = quiet|silent|soft; clean = dirty; win = lose
-buy = sell; push = pull; love = hate; begin = end|finish|stop; true = false; front = back|rear; thick = thin; deep = shallow
+buy = sell; push = pull; love = hate; begin = end|finish|stop; true = false; front = back|rear; thick = thin
+deep = shallow
 """,
     ),
     (
         "language",
         "What is the plural of the word '{}'?",
         """
-child = children; mouse = mice; foot = feet; tooth = teeth; man = men; woman = women; goose = geese; box = boxes
-city = cities; leaf = leaves; knife = knives; baby = babies; wolf = wolves; bus = buses; potato = potatoes; person = people|persons
+child = children; mouse = mice; foot = feet; tooth = teeth; man = men; woman = women; goose = geese
+box = boxes
+city = cities; leaf = leaves; knife = knives; baby = babies; wolf = wolves; bus = buses; potato = potatoes
+person = people|persons
 dog = dogs; church = churches
 """,
     ),
@@ -46,7 +54,8 @@ dog = dogs; church = churches
         "language",
         "What is the past tense of the verb '{}'?",
         """
-go = went; eat = ate; see = saw; run = ran; take = took; write = wrote; drink = drank; sing = sang; buy = bought; think = thought
+go = went; eat = ate; see = saw; run = ran; take = took; write = wrote; drink = drank; sing = sang
+buy = bought; think = thought
 make = made; give = gave; sleep = slept; teach = taught; fly = flew; break = broke
 """,
     ),
@@ -54,16 +63,20 @@ make = made; give = gave; sleep = slept; teach = taught; fly = flew; break = bro
         "language",
         "What does the {} mean in English?",
         """
-French word 'bonjour' = hello|good morning|good day; Spanish word 'gracias' = thank you|thanks; Spanish word 'hola' = hello|hi
-Spanish word 'agua' = water; Spanish word 'casa' = house|home; Spanish word 'amigo' = friend; French word 'chat' = cat
-German word 'Hund' = dog; French word 'rouge' = red; French word 'merci' = thank you|thanks; German word 'Wasser' = water
+French word 'bonjour' = hello|good morning|good day; Spanish word 'gracias' = thank you|thanks
+Spanish word 'hola' = hello|hi
+Spanish word 'agua' = water; Spanish word 'casa' = house|home; Spanish word 'amigo' = friend
+French word 'chat' = cat
+German word 'Hund' = dog; French word 'rouge' = red; French word 'merci' = thank you|thanks
+German word 'Wasser' = water
 """,
     ),
     (
         "animals",
         "What is a baby {} called?",
         """
-cat = kitten; dog = puppy|pup; cow = calf; sheep = lamb; horse = foal|colt|filly; pig = piglet; duck = duckling; goat = kid; kangaroo = joey
+cat = kitten; dog = puppy|pup; cow = calf; sheep = lamb; horse = foal|colt|filly; pig = piglet
+duck = duckling; goat = kid; kangaroo = joey
 bear = cub; frog = tadpole; hen = chick
 """,
     ),
@@ -71,7 +84,8 @@ bear = cub; frog = tadpole; hen = chick
         "time and calendar",
         "Which month comes right after {}?",
         """
-January = February; March = April; May = June; July = August; September = October; November = December; December = January
+January = February; March = April; May = June; July = August; September = October; November = December
+December = January
 """,
     ),
     (
@@ -82,37 +96,54 @@ January = February; March = April; May = June; July = August; September = Octobe
     (
         "time and calendar",
         "How many days does {} have?",
-        "a week = 7; January = 31; April = 30; June = 30; December = 31; a leap year = 366|three hundred sixty-six|three hundred and sixty-six; a year that is not a leap year = 365|three hundred sixty-five|three hundred and sixty-five",
+        """
+a week = 7; January = 31; April = 30; June = 30; December = 31
+a leap year = 366|three hundred sixty-six|three hundred and sixty-six
+a year that is not a leap year = 365|three hundred sixty-five|three hundred and sixty-five
+""",
     ),
     (
         "science",
         "What is the chemical symbol for {}?",
-        "oxygen = O; hydrogen = H; gold = Au; silver = Ag; iron = Fe; carbon = C; sodium = Na; helium = He; nitrogen = N; calcium = Ca",
+        """
+oxygen = O; hydrogen = H; gold = Au; silver = Ag; iron = Fe; carbon = C; sodium = Na; helium = He
+nitrogen = N; calcium = Ca
+""",
     ),
     (
         "colors and shapes",
         "What color is {}?",
         """
-grass = green; a ripe banana = yellow; snow = white; coal = black; blood = red; a ripe strawberry = red; a carrot = orange
-the sky on a clear day = blue; an emerald = green; a ruby = red; milk = white; a lemon = yellow; chocolate = brown; a fire truck = red
+grass = green; a ripe banana = yellow; snow = white; coal = black; blood = red; a ripe strawberry = red
+a carrot = orange
+the sky on a clear day = blue; an emerald = green; a ruby = red; milk = white; a lemon = yellow
+chocolate = brown; a fire truck = red
 """,
     ),
     (
         "colors and shapes",
         "How many sides does {} have?",
-        "a triangle = 3; a square = 4; a pentagon = 5; a hexagon = 6; an octagon = 8; a rectangle = 4; a heptagon = 7; a decagon = 10",
+        """
+a triangle = 3; a square = 4; a pentagon = 5; a hexagon = 6; an octagon = 8; a rectangle = 4; a heptagon = 7
+a decagon = 10
+""",
     ),
     (
         "animals",
         "How many legs does {} have?",
-        "a dog = 4; a spider = 8; an ant = 6; a chicken = 2; a horse = 4; a bee = 6; a snake = 0|no legs|none; a cat = 4",
+        """
+a dog = 4; a spider = 8; an ant = 6; a chicken = 2; a horse = 4; a bee = 6; a snake = 0|no legs|none
+a cat = 4
+""",
     ),
     (
         "people and history",
         "Who wrote '{}'?",
         """
-Romeo and Juliet = Shakespeare; Hamlet = Shakespeare; Pride and Prejudice = Austen; Oliver Twist = Dickens; Harry Potter = Rowling
-The Adventures of Tom Sawyer = Twain; The Hobbit = Tolkien; 1984 = Orwell; War and Peace = Tolstoy; The Odyssey = Homer
+Romeo and Juliet = Shakespeare; Hamlet = Shakespeare; Pride and Prejudice = Austen; Oliver Twist = Dickens
+Harry Potter = Rowling
+The Adventures of Tom Sawyer = Twain; The Hobbit = Tolkien; 1984 = Orwell; War and Peace = Tolstoy
+The Odyssey = Homer
 Frankenstein = Shelley; Don Quixote = Cervantes
 """,
     ),

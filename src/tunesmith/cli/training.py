@@ -1,0 +1,192 @@
+"""`tunesmith train`: training alone, from a data file, a rendered folder or a recipe."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tunesmith.cli.app import app, example
+from tunesmith.cli.options import DEFAULT_MODEL, DryRun, Out, Sets, file_paths, model_name, sections
+
+if TYPE_CHECKING:
+    from tunesmith.model import ModelConfig
+    from tunesmith.pack import Batches, PackConfig
+    from tunesmith.recipe import Recipe
+    from tunesmith.train import TrainConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The three configs that training reads."""
+
+    train: "TrainConfig"
+    pack: "PackConfig"
+    model: "ModelConfig"
+
+
+@app.command(
+    epilog=example(
+        "tunesmith train data.jsonl --out work/train --set train.epochs=2",
+        "tunesmith train work/render --out work/train --dry-run",
+        "tunesmith train recipe.toml --out work/train --resume",
+    )
+)
+def train(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="A data file, a folder of `tunesmith render`, or a recipe.", show_default=False
+        ),
+    ],
+    out: Out,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="M", help=f"The model to start from; by default the recipe's, or {DEFAULT_MODEL}."
+        ),
+    ] = None,
+    sets: Sets = None,
+    dry_run: DryRun = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the training that --out holds.")
+    ] = False,
+) -> None:
+    """Train without judging: an adapter or a whole model.
+
+    The result is FOLDER/train/final. Use `tune` or `run` to have it compared with its base as well.
+    """
+    if not dry_run:
+        _check_out(out, resume)
+    if (source / "tokens.bin").is_file():
+        return _train_rendered(source, out, model, sets or [], dry_run, resume)
+    recipe = _recipe(source, out, model, sets or [])
+    if dry_run:
+        from tunesmith.cli.plans import print_recipe_plan
+
+        return print_recipe_plan(recipe)
+    _train_recipe(recipe, out, resume)
+
+
+def _check_out(out: Path, resume: bool) -> None:
+    from tunesmith.errors import ConfigError
+
+    if out.is_file():
+        raise ConfigError(f"--out {out}: this is a file; give a folder")
+    holds_training = (out / "train").is_dir()
+    if holds_training and not resume:
+        raise ConfigError(f"--out {out}: holds a training already; go on with --resume, or give another folder")
+    if resume and not holds_training:
+        raise ConfigError(f"--resume: there is no training in {out}; start it without --resume")
+    if not holds_training and out.is_dir() and any(out.iterdir()) and not (out / "recipe.toml").is_file():
+        raise ConfigError(f"--out {out}: this folder holds other files; give another one, or a new one inside it")
+
+
+def _recipe(source: Path, out: Path, model: str | None, sets: list[str]) -> "Recipe":
+    """The recipe of a recipe file or of a data file, under the name of the output folder."""
+    from tunesmith.errors import ConfigError
+    from tunesmith.recipe import build_recipe, load_recipe
+
+    name = out.absolute().name
+    if source.suffix == ".toml":
+        chosen = [f"model.name={json.dumps(model_name(model))}"] if model else []
+        return load_recipe(source, [*chosen, *sets]).model_copy(update={"name": name})
+    if not source.exists():
+        raise ConfigError(f"{source}: no such file; give a data file, a rendered folder or a recipe")
+    values = {
+        "name": name,
+        "data": {"paths": file_paths([source])},
+        "model": {"name": model_name(model or DEFAULT_MODEL)},
+    }
+    return build_recipe(values, sets)
+
+
+def _train_recipe(recipe: "Recipe", out: Path, resume: bool) -> None:
+    from tunesmith.cli.console import console, say
+    from tunesmith.pipeline import Run
+    from tunesmith.recipe import to_toml
+
+    run = Run(recipe, out.absolute().parent, say)
+    with run.dir.lock():
+        (out / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
+        console().print(f"# The recipe, saved as {out / 'recipe.toml'}:", style="dim", soft_wrap=True)
+        console().print(to_toml(recipe), soft_wrap=True)
+        rendered = run.render(run.data())
+        run.pack(rendered)
+        settings = Settings(recipe.train, recipe.pack, recipe.model)
+        _train(settings, run.batches(rendered), run.model_folder, out, resume)
+
+
+def _train_rendered(
+    folder: Path, out: Path, model: str | None, sets: list[str], dry_run: bool, resume: bool
+) -> None:
+    from tunesmith.cli.stages import rendered_mark
+    from tunesmith.files import RunDir
+    from tunesmith.model import ModelConfig, model_folder
+    from tunesmith.pack import PackConfig, pack
+    from tunesmith.render.rendered_file import RenderedFile
+    from tunesmith.train import TrainConfig
+
+    values = sections("train", sets, "train", "pack", "model")
+    settings = Settings(
+        TrainConfig.parse(values["train"], "train"),
+        PackConfig.parse(values["pack"], "pack"),
+        ModelConfig.parse({"name": model_name(model or DEFAULT_MODEL), **values["model"]}, "model"),
+    )
+    _check_tokenizer(folder, settings.model)
+    batches = pack(settings.pack, RenderedFile(folder), settings.train.epochs, rendered_mark(folder))
+    if dry_run:
+        from tunesmith.cli.plans import print_plan
+
+        return print_plan(_plan(settings, batches, model_folder(settings.model)), settings.pack)
+    with RunDir(out).lock():
+        _train(settings, batches, model_folder(settings.model), out, resume)
+
+
+def _check_tokenizer(folder: Path, model: "ModelConfig") -> None:
+    """Tokens of another tokenizer would train nonsense without complaint."""
+    from tunesmith.errors import ConfigError
+    from tunesmith.files import StageFolder
+    from tunesmith.model import tokenizer_folder
+    from tunesmith.render import renderer_for
+
+    known = (StageFolder(folder, "render").manifest() or {}).get("renderer")
+    tokenizer = tokenizer_folder(model)
+    marks = [renderer_for(tokenizer, train_on).fingerprint for train_on in ("assistant", "last_turn")]
+    if known is not None and known not in marks:
+        raise ConfigError(
+            f"{folder}: was rendered for another tokenizer or chat template than that of {model.name}; "
+            f"render again with --model {model.name}"
+        )
+
+
+def _plan(settings: Settings, batches: "Batches", folder: Path) -> Any:
+    from tunesmith.train.plan import make_plan
+
+    return make_plan(settings.train, settings.model, folder, batches.rendered, batches)  # type: ignore[arg-type]
+
+
+def _train(settings: Settings, batches: "Batches", folder: Path, out: Path, resume: bool) -> None:
+    from tunesmith.cli.console import console, say
+    from tunesmith.errors import ConfigError
+    from tunesmith.files import StageFolder, fingerprint, write_json
+    from tunesmith.model import model_digest
+    from tunesmith.model.load import load_model
+    from tunesmith.train import train as run_training
+    from tunesmith.train.attention import NAME
+
+    stage = StageFolder(out / "train", "train")
+    mark = fingerprint([settings.train, settings.model, batches.fingerprint, model_digest(folder)])
+    note = out / "train" / ".inputs"
+    if resume and note.is_file() and note.read_text() != mark:
+        raise ConfigError(f"--resume: {out} was trained with other data or settings; repeat them, or give another --out")
+    if stage.is_done(mark):
+        return console().print(f"Nothing to do: the training in {out} is done.", soft_wrap=True)
+    work = stage.open(mark)
+    plan = _plan(settings, batches, folder)
+    write_json(work / "plan.json", plan)
+    say(f"train     {plan.num_steps:,} steps, {settings.train.method}, learning rate {plan.learning_rate:.1e}")
+    checkpoint = run_training(plan, load_model(settings.model, attention=NAME), batches, work)
+    stage.finish(mark, step=checkpoint.step, digest=checkpoint.digest, method=checkpoint.method)
+    say(f"train     done: {checkpoint.step:,} steps; the result is {checkpoint.path}")

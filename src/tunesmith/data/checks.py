@@ -1,0 +1,58 @@
+"""What makes a well-formed conversation useless or harmful to train on."""
+
+import json
+
+from tunesmith.messages import conversation_to_dict
+from tunesmith.types import Conversation, Message
+
+
+def problem_of(conversation: Conversation) -> tuple[str, str] | None:
+    """The first problem as (reason, detail), or None for a conversation that can be trained on."""
+    if conversation.text is not None and not conversation.text.strip():
+        return "empty document", "the text is empty"
+    found = None if conversation.text is not None else _problem_of_messages(conversation.messages)
+    return found or _unwritable(conversation)
+
+
+def _problem_of_messages(messages: tuple[Message, ...]) -> tuple[str, str] | None:
+    if not any(message.role == "assistant" for message in messages):
+        roles = ", ".join(message.role for message in messages)
+        return "no assistant message", f"no assistant message, so nothing to train on; the roles are: {roles}"
+    return _empty_answer(messages) or _stray_result(messages)
+
+
+def _empty_answer(messages: tuple[Message, ...]) -> tuple[str, str] | None:
+    for number, message in enumerate(messages, 1):
+        if message.role == "assistant" and not message.content.strip() and not message.tool_calls:
+            detail = f"message {number}: the assistant message has neither content nor tool calls"
+            return "empty assistant message", detail
+    return None
+
+
+def _stray_result(messages: tuple[Message, ...]) -> tuple[str, str] | None:
+    """A tool message must answer a call made before it: by id where both have ids."""
+    has_calls = False
+    ids: set[str] = set()
+    for number, message in enumerate(messages, 1):
+        has_calls = has_calls or bool(message.tool_calls)
+        ids.update(call.id for call in message.tool_calls if call.id is not None)
+        if message.role != "tool":
+            continue
+        if not has_calls:
+            return "tool result without call", f"message {number}: a tool message, but no tool call before it"
+        if message.tool_call_id is not None and ids and message.tool_call_id not in ids:
+            known = ", ".join(sorted(ids))
+            seen = f"tool_call_id {message.tool_call_id!r}"
+            return "tool result without call", f"message {number}: {seen} is not among the calls: {known}"
+    return None
+
+
+def _unwritable(conversation: Conversation) -> tuple[str, str] | None:
+    """Values a JSON line cannot carry: half of a surrogate pair, NaN, dates."""
+    try:
+        json.dumps(conversation_to_dict(conversation), ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        return "not writable", "the text holds half of a surrogate pair (such as \\ud800), not a character"
+    except (TypeError, ValueError) as error:
+        return "not writable", f"a value cannot be written as JSON ({error})"
+    return None

@@ -1,0 +1,1 @@
+"""Texts compared with texts: words, n-grams and near-duplicates."""

@@ -1,0 +1,106 @@
+"""The scorer `tool_call`: are the expected functions called, with the expected arguments?"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tunesmith.errors import EvaluateError
+
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
+SHOWN_LENGTH = 120
+
+
+def tool_call(item: dict[str, Any], completion: str) -> tuple[float, str]:
+    """Right when the calls in the completion equal the expected ones by value, in any order.
+
+    Calls are `<tool_call>{"name": ..., "arguments": {...}}</tool_call>` blocks. When the expected answer is a
+    text, it only checks that no call was made.
+    """
+    expected = _expected(item["answer"])
+    try:
+        calls, problem = _calls(completion)
+        right = sorted(map(_spelling, calls)) == sorted(map(_spelling, expected))
+    except RecursionError:
+        return 0.0, "a tool call is nested too deeply to be read."
+    if problem is not None:
+        return 0.0, problem
+    if not expected:
+        return _no_call(calls)
+    if not calls:
+        return 0.0, f"it replies with text where a call of {_names(expected)} is expected."
+    if right:
+        return 1.0, f"it calls {_names(expected)} with the expected arguments."
+    return 0.0, _difference(calls, expected)
+
+
+def _expected(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if answer["type"] not in ("tool_calls", "tool_call"):
+        return []
+    value = answer["value"]
+    calls = value if isinstance(value, list) else [value]
+    if not all(isinstance(call, dict) and isinstance(call.get("name"), str) for call in calls):
+        raise EvaluateError(
+            'the expected calls must be a list such as [{"name": "add", "arguments": {"a": 1}}]'
+        )
+    return calls
+
+
+def _calls(completion: str) -> tuple[list[dict[str, Any]], str | None]:
+    """The calls of a completion, and what is wrong with the first that cannot be read."""
+    calls = []
+    for block in completion.split(OPEN)[1:]:
+        body, closed, _ = block.partition(CLOSE)
+        if not closed:
+            return [], f"a {OPEN} is not closed."
+        try:
+            call = json.loads(body)
+        except ValueError:
+            return [], f"a tool call is not valid JSON: {_cut(body.strip())}."
+        if not isinstance(call, dict) or not isinstance(call.get("name"), str):
+            return [], f"a tool call has no name: {_cut(body.strip())}."
+        if not isinstance(call.get("arguments", {}), dict):
+            return [], f"the arguments of the call of {_cut(call['name'])} are not an object."
+        calls.append(call)
+    return calls, None
+
+
+def _no_call(calls: list[dict[str, Any]]) -> tuple[float, str]:
+    if calls:
+        return 0.0, f"it calls {_names(calls)} where no call is expected."
+    return 1.0, "no call is made, as expected (only this is checked, not what the text says)."
+
+
+def _difference(calls: list[dict[str, Any]], expected: list[dict[str, Any]]) -> str:
+    if sorted(call["name"] for call in calls) != sorted(call["name"] for call in expected):
+        return f"it calls {_names(calls)}, not {_names(expected)}."
+    wanted = [_spelling(call) for call in expected]
+    wrong = next((call for call in calls if _spelling(call) not in wanted), calls[0])
+    right = next(call for call in expected if call["name"] == wrong["name"])
+    seen, hoped = _cut(_arguments(wrong)), _cut(_arguments(right))
+    return f"it calls {_cut(wrong['name'])} with {seen}, not with {hoped}."
+
+
+def _names(calls: list[dict[str, Any]]) -> str:
+    return _cut(", ".join(call["name"] for call in calls[:10]))
+
+
+def _arguments(call: Mapping[str, Any]) -> str:
+    return json.dumps(_plain(call.get("arguments", {})), sort_keys=True, ensure_ascii=False)
+
+
+def _spelling(call: Mapping[str, Any]) -> str:
+    """One spelling for equal calls."""
+    return json.dumps([call["name"], _arguments(call)])
+
+
+def _plain(value: Any) -> Any:
+    """1.0 becomes 1, which JSON does not tell apart; true stays true, which Python would take for 1."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}…"

@@ -1,0 +1,184 @@
+"""The loop: one normalizer whatever the layout, exact resumption, real learning, clear failures."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from helpers import batches, model, plan, rendered
+from safetensors.torch import load_file
+
+from tunesmith.errors import Interrupted, TrainError
+from tunesmith.pack import pack_rows
+from tunesmith.train import TrainConfig, train
+from tunesmith.train.adapter import prepare
+from tunesmith.train.loop import row_loss, train_step
+from tunesmith.train.optim import MasterAdamW
+from tunesmith.types import Batch, Rendered
+
+
+def gradient(folder, rows):
+    """The gradient of an optimizer step over `rows`, as one vector."""
+    network = prepare(model(folder), TrainConfig(method="full"))
+    batch = Batch(tuple(rows), 0)
+    for row in rows:
+        (row_loss(network, row) / batch.total_weight).backward()
+    return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+
+@settings(max_examples=10, deadline=None)
+@given(row_tokens=st.integers(20, 200), seed=st.integers(0, 5))
+def test_layout_never_changes_the_gradient(tiny_model_folder, row_tokens, seed):
+    examples = rendered(8, seed)
+    one_row = gradient(tiny_model_folder, pack_rows(examples, 1000))
+    many_rows = gradient(tiny_model_folder, pack_rows(examples, row_tokens))
+    each_alone = gradient(tiny_model_folder, [row for each in examples for row in pack_rows([each], 1000)])
+    torch.testing.assert_close(one_row, many_rows, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(one_row, each_alone, atol=1e-6, rtol=1e-4)
+
+
+def test_loss_is_the_mean_over_supervised_tokens(tiny_model_folder):
+    """Oracle: transformers' own loss with labels, one conversation at a time."""
+    from transformers import AutoModelForCausalLM
+
+    examples = rendered(3)
+    plain = AutoModelForCausalLM.from_pretrained(tiny_model_folder)
+    total, count = 0.0, 0
+    for each in examples:
+        labels = np.where(each.loss_weights != 0, each.tokens, -100)
+        loss = plain(
+            input_ids=torch.from_numpy(each.tokens).long()[None], labels=torch.from_numpy(labels).long()[None]
+        ).loss
+        total += float(loss.detach()) * each.num_supervised
+        count += each.num_supervised
+    (row,) = pack_rows(examples, 1000)
+    ours = float(row_loss(model(tiny_model_folder), row).detach()) / Batch((row,), 0).total_weight
+    assert ours == pytest.approx(total / count, rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_it_learns_and_saves_what_it_learned(tiny_model_folder, tmp_path, method):
+    examples = rendered(4)
+    checkpoint = train(
+        plan(30, method=method), model(tiny_model_folder), batches(examples, epochs=30), tmp_path
+    )
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert [line["step"] for line in lines] == list(range(1, 31))
+    assert lines[-1]["loss"] < lines[0]["loss"] - 0.3
+    saved = "adapter_model.safetensors" if method == "lora" else "model.safetensors"
+    assert all(tensor.dtype == torch.float32 for tensor in load_file(checkpoint.path / saved).values())
+    assert (checkpoint.step, checkpoint.method) == (30, method)
+
+
+def test_saved_adapter_loads_in_peft_and_merges_to_the_same_answers(tiny_model_folder, tmp_path):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from tunesmith.model import ModelConfig
+    from tunesmith.model.load import load_model
+
+    checkpoint = train(plan(5), model(tiny_model_folder), batches(rendered(4), epochs=5), tmp_path)
+    base = AutoModelForCausalLM.from_pretrained(tiny_model_folder)
+    tokens = torch.arange(3, 23)[None]
+    with torch.no_grad():
+        untuned = base(input_ids=tokens).logits
+        adapted = PeftModel.from_pretrained(base, str(checkpoint.path))(input_ids=tokens).logits
+        merged = load_model(ModelConfig(name=str(tiny_model_folder), dtype="float32"), adapter=checkpoint.path)
+        torch.testing.assert_close(merged(input_ids=tokens).logits, adapted, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(untuned, adapted, atol=1e-4)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_a_killed_run_resumes_to_the_same_bytes(tiny_model_folder, tmp_path, dropout):
+    examples = rendered(10)
+    options = {"checkpoint_steps": 2, "dropout": dropout}
+
+    def straight_or_killed(folder, die_at):
+        def probe(step, network):
+            if step == die_at:
+                raise KeyboardInterrupt
+
+        return train(
+            plan(9, **options), model(tiny_model_folder), batches(examples, 3, epochs=3), folder, [probe]
+        )
+
+    whole = straight_or_killed(tmp_path / "whole", die_at=None)
+    for die_at in (2, 4, 6):
+        with pytest.raises(KeyboardInterrupt):
+            straight_or_killed(tmp_path / "killed", die_at)
+    resumed = straight_or_killed(tmp_path / "killed", die_at=None)
+    assert resumed.digest == whole.digest
+    kept = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").open()]
+    assert [line["step"] for line in kept] == list(range(1, 10))
+
+
+def test_a_small_learning_rate_moves_bfloat16_weights(tiny_model_folder, tmp_path):
+    """Without fp32 masters, updates of 1e-6 round to nothing."""
+    network = model(tiny_model_folder, "bfloat16")
+    before = {name: tensor.detach().float().clone() for name, tensor in network.named_parameters()}
+    checkpoint = train(
+        plan(20, learning_rate=1e-6, method="full"), network, batches(rendered(4), epochs=20), tmp_path
+    )
+    saved = load_file(checkpoint.path / "model.safetensors")
+    name = "model.layers.0.mlp.up_proj.weight"
+    moved = (saved[name] - before[name]).abs()
+    assert float((moved > 0).float().mean()) > 0.99
+    assert float(moved.max()) < 1e-4
+
+
+def test_control_c_saves_and_says_how_to_go_on(tiny_model_folder, tmp_path, monkeypatch):
+    import tunesmith.train.loop as loop
+
+    real_step = loop.train_step
+
+    def step_then_interrupt(*arguments):
+        metrics = real_step(*arguments)
+        if arguments[4] == 2:
+            signal.raise_signal(signal.SIGINT)
+        return metrics
+
+    monkeypatch.setattr(loop, "train_step", step_then_interrupt)
+    with pytest.raises(Interrupted, match="stopped at step 3 of 8"):
+        train(plan(8), model(tiny_model_folder), batches(rendered(8), 2, epochs=2), tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000003"]
+    monkeypatch.setattr(loop, "train_step", real_step)
+    resumed = train(plan(8), model(tiny_model_folder), batches(rendered(8), 2, epochs=2), tmp_path)
+    assert resumed.step == 8
+
+
+def test_nan_names_the_conversations_and_the_last_checkpoint(tiny_model_folder, tmp_path):
+    network = model(tiny_model_folder)
+    with torch.no_grad():
+        network.model.embed_tokens.weight[299] = float("nan")
+    poisoned = Rendered("the-bad-one", np.array([5, 299, 7], np.int32), np.array([0, 0, 1], np.float32))
+    with pytest.raises(TrainError, match=r"loss became nan at step 1.*the-bad-one.*none yet"):
+        train_step(
+            plan(1), network, MasterAdamW(network.named_parameters(), 0.0),
+            Batch(tuple(pack_rows([poisoned], 64)), 0), 0, tmp_path,
+        )  # fmt: skip
+
+
+def test_nothing_supervised_is_refused(tiny_model_folder, tmp_path):
+    network = prepare(model(tiny_model_folder), TrainConfig())
+    silent = Rendered("silent", np.array([5, 6], np.int32), np.zeros(2, np.float32))
+    with pytest.raises(TrainError, match=r"no supervised token: silent"):
+        train_step(
+            plan(1), network, MasterAdamW(network.named_parameters(), 0.0),
+            Batch(tuple(pack_rows([silent], 64)), 0), 0, tmp_path,
+        )  # fmt: skip
+
+
+def test_gradient_checkpointing_leaves_the_result_equal(tiny_model_folder, tmp_path):
+    digests = [
+        train(
+            plan(3, gradient_checkpointing=recompute), model(tiny_model_folder), batches(rendered(6)), tmp_path / str(recompute)
+        ).digest
+        for recompute in (False, True)
+    ]
+    first, second = (load_file(tmp_path / str(flag) / "final" / "adapter_model.safetensors") for flag in (False, True))
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], atol=1e-5, rtol=1e-4)
+    assert len(digests) == 2
