@@ -19,7 +19,14 @@ CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' "
     "+ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-WORDS = ["every day at noon", "0 12 * * *", "what is two plus two?", "four", "system user assistant tool", "Hello, you!"]
+WORDS = [
+    "every day at noon",
+    "0 12 * * *",
+    "what is two plus two?",
+    "four",
+    "system user assistant tool",
+    "Hello, you!",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +65,11 @@ def build_tokenizer(folder: Path, template: str | None = CHATML) -> None:
     tokenizer.train_from_iterator(WORDS * 4, trainer)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "pad_token": "<|im_end|>"}
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|im_end|>",
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     if template is not None:
         (folder / "chat_template.jinja").write_text(template)

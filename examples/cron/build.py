@@ -22,7 +22,8 @@ from skeletons import NearDuplicates, mask_slots  # noqa: E402
 
 SYSTEM = "Turn the schedule into a cron expression."
 SEED = 20240229
-TRAIN = {"schedule": 2420, "near miss": 80, "correction": 185, "refusal": 215}
+TRAIN = {"schedule": 1480, "near miss": 50, "correction": 200, "refusal": 220}
+NUM_EVERYDAY = 50
 GOLDEN = {
     "gate": {"schedule": 180, "correction": 22, "refusal": 22},
     "dev": {"schedule": 64, "correction": 8, "refusal": 11},
@@ -84,9 +85,7 @@ class Builder:
             source, maker = makers[tag]
             for _ in range(total):
                 kind, template = next(source)
-                draft = self.collect(
-                    lambda m=maker, k=kind, t=template: m(self.rng, k, t), lambda turns: True
-                )
+                draft = self.collect(lambda m=maker, k=kind, t=template: m(self.rng, k, t), lambda turns: True)
                 self.add_golden(split, "unfamiliar", tag, draft)
                 self.near_golden.add(key(draft[0]))
                 self.blocked.update(mask_slots(turn) for turn in draft[0][::2])
@@ -121,7 +120,7 @@ class Builder:
                 answer = draft[1]["value"]
                 conversations.append(messages([*draft[0], refusals.PREFIX * (tag == "refusal") + answer]))
         numbers = count(1)
-        conversations += [messages(list(pair), system=False) for pair in EVERYDAY]
+        conversations += [messages(list(pair), system=False) for pair in EVERYDAY[:NUM_EVERYDAY]]
         self.rng.shuffle(conversations)
         for conversation in conversations:
             kind = "train" if conversation[0]["role"] == "system" else "train-general"
@@ -136,9 +135,7 @@ def key(turns: Turns) -> str:
 def messages(turns: Turns, system: bool = True) -> list[dict[str, str]]:
     """Alternate user and assistant turns, after the system message."""
     head = [{"role": "system", "content": SYSTEM}] if system else []
-    return head + [
-        {"role": "assistant" if i % 2 else "user", "content": text} for i, text in enumerate(turns)
-    ]
+    return head + [{"role": "assistant" if i % 2 else "user", "content": text} for i, text in enumerate(turns)]
 
 
 def build(seed: int = SEED) -> tuple[list[dict], list[dict]]:

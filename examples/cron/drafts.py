@@ -16,9 +16,7 @@ from nearmiss import NEAR_MISSES
 from schedules import KINDS, Schedule, sample
 
 # Expressions that everybody asks for first; they stay in training whatever the held-out rule says.
-COMMON = frozenset(f"{minute} * * * *" for minute in ("*", "*/5", "*/10", "*/15", "*/30", "0")) | {
-    "0 0 * * *"
-}
+COMMON = frozenset(f"{minute} * * * *" for minute in ("*", "*/5", "*/10", "*/15", "*/30", "0")) | {"0 0 * * *"}
 
 Turns = list[str]
 Draft = tuple[Turns, dict, str]

@@ -134,9 +134,7 @@ def details(rng: Random) -> dict[str, str]:
         "odd": str(rng.choice(ODD_MINUTES)),
         "oddh": str(rng.choice(ODD_HOURS)),
         "nth": rng.choice(("first", "second", "third", "fourth", "1st", "2nd", "3rd", "4th")),
-        "off": rng.choice(
-            ("an hour", "half an hour", "ten minutes", "20 minutes", "two hours", "five minutes")
-        ),
+        "off": rng.choice(("an hour", "half an hour", "ten minutes", "20 minutes", "two hours", "five minutes")),
         "weekno": str(rng.randint(2, 51)),
         "noun": rng.choice(frames.NOUNS),
     }

@@ -33,9 +33,7 @@ class Schedule:
     @property
     def cron(self) -> str:
         """The canonical five-field cron expression."""
-        return " ".join(
-            (minute_field(self), hour_field(self), values(self.date), values(self.month), values(self.day))
-        )
+        return " ".join((minute_field(self), hour_field(self), values(self.date), values(self.month), values(self.day)))
 
     @property
     def times(self) -> tuple[tuple[int, int], ...]:

@@ -88,9 +88,7 @@ def score_cron(value: str, text: str) -> tuple[float, str]:
     expected = meaning(value)
     if got == expected:
         return 1.0, "the same expression." if text == value else f"fires at the same times as '{value}'."
-    differing = [
-        part for part, a, b in zip(("minutes", "hours", "days"), got, expected, strict=True) if a != b
-    ]
+    differing = [part for part, a, b in zip(("minutes", "hours", "days"), got, expected, strict=True) if a != b]
     return 0.0, f"{shown(text)} and '{value}' differ in their {' and '.join(differing)}."
 
 

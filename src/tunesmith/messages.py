@@ -184,9 +184,7 @@ def tool_call_from_dict(raw: Any, where: str) -> ToolCall:
     name = function.get("name")
     if not isinstance(name, str) or not name:
         raise DataError(f"{where}: a tool call needs a function name, a non-empty string; seen: {shown(raw)}")
-    return ToolCall(
-        name, arguments_from(function.get("arguments"), where), _optional_text(fields, "id", where)
-    )
+    return ToolCall(name, arguments_from(function.get("arguments"), where), _optional_text(fields, "id", where))
 
 
 def _tool_call_to_dict(call: ToolCall) -> dict[str, Any]:
@@ -198,9 +196,7 @@ def _tool_call_to_dict(call: ToolCall) -> dict[str, Any]:
 def _messages(value: Any, where: str) -> tuple[Message, ...]:
     if not isinstance(value, list | tuple) or not value:
         raise DataError(f"{where}: messages must be a non-empty list, not {shown(value)}")
-    return tuple(
-        message_from_dict(message, f"{where}, message {number}") for number, message in enumerate(value, 1)
-    )
+    return tuple(message_from_dict(message, f"{where}, message {number}") for number, message in enumerate(value, 1))
 
 
 def _id(value: Any, default: str, where: str) -> str:

@@ -106,8 +106,8 @@ class Run:
         share = manifest["num_supervised"] / manifest["num_tokens"]
         dropped = f"; {manifest['num_dropped']:,} dropped" if manifest["num_dropped"] else ""
         self.say(
-            f"render    {manifest['num_tokens']:,} tokens, {manifest['num_supervised']:,} of them trained ({share:.0%}), "
-            f"longest conversation {manifest['longest']:,}{dropped}"
+            f"render    {manifest['num_tokens']:,} tokens, {manifest['num_supervised']:,} of them trained "
+            f"({share:.0%}), longest conversation {manifest['longest']:,}{dropped}"
         )
         return manifest
 
@@ -134,9 +134,13 @@ class Run:
             from tunesmith.train.plan import make_plan
 
             batches = self.batches(rendered)
-            plan = make_plan(self.recipe.train, self.recipe.model, self.model_folder, batches.rendered, batches)
+            plan = make_plan(
+                self.recipe.train, self.recipe.model, self.model_folder, RenderedFile(self.dir.path / "render"), batches
+            )
             write_json(folder / "plan.json", plan)
-            self.say(f"train     {plan.num_steps:,} steps, {self.recipe.train.method}, learning rate {plan.learning_rate:.1e}")
+            self.say(
+                f"train     {plan.num_steps:,} steps, {self.recipe.train.method}, learning rate {plan.learning_rate:.1e}"
+            )
             checkpoint = train(plan, load_model(self.recipe.model, attention=NAME), batches, folder)
             return {"step": checkpoint.step, "digest": checkpoint.digest, "method": checkpoint.method}
 
@@ -219,7 +223,11 @@ def _facts(
     """What the pool remembers of a model: enough to rebuild it and to see why it was trusted."""
     return {
         "method": checkpoint.method,
-        "parent": {"name": this.recipe.model.name, "revision": this.recipe.model.revision, "digest": this.model_digest},
+        "parent": {
+            "name": this.recipe.model.name,
+            "revision": this.recipe.model.revision,
+            "digest": this.model_digest,
+        },
         "recipe": to_toml(this.recipe),
         "data_fingerprint": manifest["fingerprint"],
         "shared_system": manifest["shared_system"],

@@ -78,7 +78,7 @@ class Progress:
             self._stream.write("\n")
             self._stream.flush()
 
-    def advance(self, units: int = 1, *, shown: Mapping[str, Any] | None = None, **metrics: Any) -> None:
+    def advance(self, units: int = 1, shown: Mapping[str, Any] | None = None, **metrics: Any) -> None:
         """Record one event. `metrics` go to the file; `shown` (default: all metrics) goes to the console."""
         self.done += units
         if self._metrics is not None:

@@ -91,7 +91,9 @@ def check(recipe: Recipe) -> list[str]:
             if name not in names:
                 problems.append(f"gate.{policy}.{name}: no such task; evaluate.tasks has {names or 'none'}")
     if any(task.path == HELDOUT for task in recipe.evaluate.tasks) and recipe.data.holdout == 0:
-        problems.append("evaluate.tasks: a task uses the held-out part, but data.holdout is 0; set e.g. data.holdout = 0.1")
+        problems.append(
+            "evaluate.tasks: a task uses the held-out part, but data.holdout is 0; set e.g. data.holdout = 0.1"
+        )
     if recipe.render.max_tokens > recipe.pack.row_tokens:
         problems.append(
             f"render.max_tokens = {recipe.render.max_tokens} exceeds pack.row_tokens = {recipe.pack.row_tokens}; "

@@ -177,9 +177,7 @@ def items_needed(
     return max(math.ceil(z * z * max(variance, 0.0) / distance**2), math.ceil(unseen))
 
 
-def smallest_provable_margin(
-    discordance: float, n: int, confidence: float = 0.95, *, power: float = 0.8
-) -> float:
+def smallest_provable_margin(discordance: float, n: int, confidence: float = 0.95, *, power: float = 0.8) -> float:
     """The smallest loss that `n` items can rule out with this power when nothing was lost: `items_needed`
     solved for the distance. `discordance` is the share of flipped items; the result is a share of the items
     too."""

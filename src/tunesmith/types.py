@@ -188,7 +188,7 @@ class TaskReport:
         for item_id, value in self.scores.items():
             parts.setdefault(self.clusters[item_id], {})[item_id] = value
         return {
-            name: TaskReport(self.task, self.items_digest, scores, {key: name for key in scores})
+            name: TaskReport(self.task, self.items_digest, scores, dict.fromkeys(scores, name))
             for name, scores in parts.items()
         }
 

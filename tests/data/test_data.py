@@ -63,6 +63,4 @@ def test_the_page_tells_every_field_and_format_in_the_words_of_the_code():
         records = [json.loads(line) for line in block.splitlines()]
         layout = detect(records, "page")
         assert layout.format == format
-        assert [problem_of(convert(record, layout, "page", "x")) for record in records] == [None] * len(
-            records
-        )
+        assert [problem_of(convert(record, layout, "page", "x")) for record in records] == [None] * len(records)

@@ -92,9 +92,7 @@ def test_no_near_duplicates_across_the_sides_on_real_data(shared_data, write_fil
     config = DataConfig(paths=(str(path),), prompt_field="question", response_field="answer", holdout=0.2)
     facts = write_data(config, tmp_path / "out")
     assert (facts["num_out"], facts["num_heldout"]) == (len(rows) * 4 // 5, len(rows) // 5)
-    sides = [
-        list(iter_conversations(tmp_path / "out" / f"{name}.jsonl")) for name in ("conversations", "heldout")
-    ]
+    sides = [list(iter_conversations(tmp_path / "out" / f"{name}.jsonl")) for name in ("conversations", "heldout")]
     num_train = len(sides[0])
     pairs = similar_pairs([question_text(conversation) for side in sides for conversation in side], 0.7)
     assert len(pairs) > NUM_REAL // 4

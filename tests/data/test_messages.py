@@ -139,9 +139,7 @@ def test_bad_conversations_name_place_and_problem(raw, part):
     assert part in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("identifier", "expected"), [(None, "default"), ("", "default"), (7, "7"), ("a", "a")]
-)
+@pytest.mark.parametrize(("identifier", "expected"), [(None, "default"), ("", "default"), (7, "7"), ("a", "a")])
 def test_ids(identifier, expected):
     assert conversation_from_dict({"id": identifier, "text": "x"}, "here", "default").id == expected
 

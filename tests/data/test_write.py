@@ -21,9 +21,7 @@ def lines_of(path):
 
 def balances(facts):
     kept_and_dropped = facts["num_out"] + facts["num_heldout"] + facts["num_dropped"]
-    return facts["num_in"] == kept_and_dropped and facts["num_dropped"] == sum(
-        facts["dropped_by_reason"].values()
-    )
+    return facts["num_in"] == kept_and_dropped and facts["num_dropped"] == sum(facts["dropped_by_reason"].values())
 
 
 def test_the_folder_and_the_facts(write_file, tmp_path):
@@ -84,9 +82,7 @@ def test_skipping_keeps_every_bad_record_with_its_reason(write_file, tmp_path):
 @pytest.mark.parametrize("holdout", [0, 2])
 def test_max_conversations_stops_the_reading(write_file, tmp_path, holdout):
     path = write_file("train.jsonl", [{"prompt": "no answer"}, *PAIRS])
-    config = config_for(
-        path, format="prompt_completion", on_error="skip", max_conversations=5, holdout=holdout
-    )
+    config = config_for(path, format="prompt_completion", on_error="skip", max_conversations=5, holdout=holdout)
     facts = write_data(config, tmp_path / "out")
     assert (facts["num_in"], facts["num_out"], facts["num_dropped"]) == (6, 5 - holdout, 1)
     assert balances(facts)
@@ -138,9 +134,7 @@ def test_the_same_input_gives_the_same_bytes(write_file, tmp_path):
 def test_what_was_written_can_be_read_and_written_again(write_file, tmp_path):
     write_data(config_for(write_file("train.jsonl", PAIRS)), tmp_path / "one")
     write_data(config_for(tmp_path / "one" / "conversations.jsonl"), tmp_path / "two")
-    first, second = (
-        list(iter_conversations(tmp_path / name / "conversations.jsonl")) for name in ("one", "two")
-    )
+    first, second = (list(iter_conversations(tmp_path / name / "conversations.jsonl")) for name in ("one", "two"))
     assert [(found.id, found.messages) for found in first] == [(found.id, found.messages) for found in second]
 
 

@@ -44,11 +44,7 @@ def rebuilt() -> tuple[str, str]:
 
 
 def golden(split: str | None = None, cluster: str | None = None) -> list[dict]:
-    return [
-        row
-        for row in rows("golden.jsonl")
-        if split in (None, row["split"]) and cluster in (None, row["cluster"])
-    ]
+    return [row for row in rows("golden.jsonl") if split in (None, row["split"]) and cluster in (None, row["cluster"])]
 
 
 def prompt(messages: list[dict]) -> str:
@@ -103,9 +99,7 @@ def test_answers_are_canonical(name):
     found = crons(train_answers())
     if name == "golden":
         found = [row["answer"]["value"] for row in golden() if row["answer"]["type"] == "cron"]
-    pattern = re.compile(
-        r"(\*|\*/\d+|[\d,]+) (\*|\*/\d+|\d+-\d+|[\d,]+) (\*|[\d,]+) (\*|[\d,]+) (\*|\d-\d|[\d,]+)"
-    )
+    pattern = re.compile(r"(\*|\*/\d+|[\d,]+) (\*|\*/\d+|\d+-\d+|[\d,]+) (\*|[\d,]+) (\*|[\d,]+) (\*|\d-\d|[\d,]+)")
     for expression in set(found):
         assert croniter.is_valid(expression), expression
         assert pattern.fullmatch(expression), expression
@@ -129,9 +123,7 @@ def canonical_field(field: str) -> str:
 
 def test_refusals_have_the_fixed_forms():
     forms = {
-        refusals.PREFIX + texts[0].format(odd=n, oddh=n)
-        for texts in refusals.REASONS.values()
-        for n in range(100)
+        refusals.PREFIX + texts[0].format(odd=n, oddh=n) for texts in refusals.REASONS.values() for n in range(100)
     }
     found = [answer for answer in train_answers() if answer.startswith(refusals.PREFIX)]
     assert set(found) <= forms
@@ -192,9 +184,7 @@ def test_unfamiliar_items_share_no_skeleton_with_training(split):
 
 
 def test_unfamiliar_groups_share_no_skeleton():
-    assert not skeletons.skeletons(golden("gate", "unfamiliar")) & skeletons.skeletons(
-        golden("dev", "unfamiliar")
-    )
+    assert not skeletons.skeletons(golden("gate", "unfamiliar")) & skeletons.skeletons(golden("dev", "unfamiliar"))
 
 
 def test_unfamiliar_families_cover_all_kinds():

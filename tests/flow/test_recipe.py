@@ -34,9 +34,9 @@ def test_all_problems_come_at_once():
 
 
 def test_set_reads_toml_values_and_plain_text():
-    recipe = build_recipe(SMALL, ["train.learning_rate=2e-5", "data.prompt_field=question", "data.paths=['b.jsonl']"])
+    recipe = build_recipe(SMALL, ["train.learning_rate=2e-5", "data.system=be kind", "data.paths=['b.jsonl']"])
     assert recipe.train.learning_rate == 2e-5
-    assert recipe.data.prompt_field == "question"
+    assert recipe.data.system == "be kind"
     assert recipe.data.paths == ("b.jsonl",)
 
 

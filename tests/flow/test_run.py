@@ -21,7 +21,12 @@ STAGES = ("data", "render", "pack", "train", "evaluate/base", "evaluate/tuned", 
 def values(tmp_path, tiny_model_folder):
     """A recipe on which two epochs teach the tiny model nothing in particular."""
     examples = [
-        {"messages": [{"role": "user", "content": f"what is {n} plus two?"}, {"role": "assistant", "content": str(n + 2)}]}
+        {
+            "messages": [
+                {"role": "user", "content": f"what is {n} plus two?"},
+                {"role": "assistant", "content": str(n + 2)},
+            ]
+        }
         for n in range(24)
     ]
     golden = [
@@ -43,7 +48,14 @@ def values(tmp_path, tiny_model_folder):
         "pack": {"batch_conversations": 4},
         "train": {"epochs": 1.0, "checkpoint_steps": 2, "rank": 2},
         "evaluate": {
-            "tasks": [{"name": "sums", "path": str(tmp_path / "golden.jsonl"), "scorer": "contains", "max_tokens": 4}]
+            "tasks": [
+                {
+                    "name": "sums",
+                    "path": str(tmp_path / "golden.jsonl"),
+                    "scorer": "contains",
+                    "max_tokens": 4,
+                }
+            ]
         },
         "gate": {"keep": {"sums": 0.5}},
         "pool": {"path": str(tmp_path / "pool"), "alias": "sums"},
@@ -180,7 +192,12 @@ def test_any_data_file_serves_as_a_task(values, tmp_path):
     (tmp_path / "train2.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 3))
     task = {"name": "q", "path": str(tmp_path / "test.jsonl"), "scorer": "number", "max_tokens": 4}
     result = do(
-        {**values, "evaluate": {"tasks": [task]}, "gate": {}, "data": {"paths": [str(tmp_path / "train2.jsonl")]}},
+        {
+            **values,
+            "evaluate": {"tasks": [task]},
+            "gate": {},
+            "data": {"paths": [str(tmp_path / "train2.jsonl")]},
+        },
         tmp_path,
         "data.prompt_field=question",
         "data.response_field=answer",
@@ -192,7 +209,10 @@ def test_any_data_file_serves_as_a_task(values, tmp_path):
 def test_two_processes_cannot_share_a_run_folder(values, tmp_path):
     from tunesmith.files import RunDir
 
-    with RunDir(tmp_path / "runs" / "tiny").lock(), pytest.raises(TunesmithError, match="another tunesmith process"):
+    with (
+        RunDir(tmp_path / "runs" / "tiny").lock(),
+        pytest.raises(TunesmithError, match="another tunesmith process"),
+    ):
         do(values, tmp_path)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import build_tokenizer
 
+from conftest import build_tokenizer
 from tunesmith.errors import ModelError
 from tunesmith.files import file_digest
 from tunesmith.model import ModelConfig, embedded, model_digest, model_folder, tokenizer_folder
@@ -33,7 +33,7 @@ def test_pickled_weights_are_refused_by_name(tmp_path, name):
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="no .*safetensors weights"):
+    with pytest.raises(ModelError, match=r"no .*safetensors weights"):
         model_folder(named(tmp_path))
 
 
@@ -68,7 +68,10 @@ def test_remote_code_needs_the_explicit_field(tmp_path):
     from tunesmith.model.load import load_model
 
     build_tokenizer(tmp_path)
-    config = {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.Own"}}
+    config = {
+        "model_type": "own",
+        "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.Own"},
+    }
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "own.py").write_text("from pathlib import Path\nPath(__file__).with_name('ran').touch()\n")
     (tmp_path / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")

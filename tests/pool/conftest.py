@@ -34,8 +34,6 @@ def add(pool, make_weights):
 
     def put(content, outcome="PASS"):
         verdict = outcome and {"outcome": outcome, "model_digest": f"model-{content}", "findings": []}
-        return pools.add(
-            pool, make_weights(content), {"method": "lora", "parent": PARENT, "verdict": verdict}
-        )
+        return pools.add(pool, make_weights(content), {"method": "lora", "parent": PARENT, "verdict": verdict})
 
     return put

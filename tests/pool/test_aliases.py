@@ -76,9 +76,7 @@ def test_tampered_weights_are_neither_promoted_nor_rolled_back_to(pool, add):
     assert pools.aliases(pool) == {"prod": b.digest}
 
 
-@pytest.mark.parametrize(
-    "name", ["../prod", "a/b", "", ".hidden", "pröd", "a b", "x" * 65, "deadbeef", "123456"]
-)
+@pytest.mark.parametrize("name", ["../prod", "a/b", "", ".hidden", "pröd", "a b", "x" * 65, "deadbeef", "123456"])
 def test_bad_alias_names_are_refused(pool, add, name):
     entry = add("a")
     for call in (lambda: pools.promote(pool, name, entry.digest), lambda: pools.history(pool, name)):

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import CHATML, build_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import CHATML, build_tokenizer
 from tunesmith.errors import RenderError
 from tunesmith.model.tokenizer import Tokenizer
 from tunesmith.render import renderer_for
@@ -57,13 +57,18 @@ def test_whole_text_is_the_templates_own(renderer):
 @settings(max_examples=60, deadline=None)
 @given(
     texts=st.lists(
-        st.one_of(st.text(min_size=1, max_size=30), st.sampled_from(["<|im_end|>", "\n\n", "<|im_start|>system\n", " x "])),
+        st.one_of(
+            st.text(min_size=1, max_size=30),
+            st.sampled_from(["<|im_end|>", "\n\n", "<|im_start|>system\n", " x "]),
+        ),
         min_size=2,
         max_size=6,
     )
 )
 def test_prompt_is_a_prefix_and_text_mints_no_control_token(renderer, texts):
-    pairs = [("user" if index % 2 == 0 else "assistant", text) for index, text in enumerate(texts[: len(texts) // 2 * 2])]
+    pairs = [
+        ("user" if index % 2 == 0 else "assistant", text) for index, text in enumerate(texts[: len(texts) // 2 * 2])
+    ]
     example = conversation(*pairs)
     rendered = renderer.render(example)
     prompt = renderer.prompt(example.messages[:-1])

@@ -14,7 +14,11 @@ from tunesmith.types import Conversation, Message
 
 def conversations(count, words=3):
     return [
-        Conversation(f"c{index}", (Message("user", "hi " * index), Message("assistant", "yes " * words)), source=f"f:{index}")
+        Conversation(
+            f"c{index}",
+            (Message("user", "hi " * index), Message("assistant", "yes " * words)),
+            source=f"f:{index}",
+        )
         for index in range(count)
     ]
 

@@ -119,11 +119,7 @@ def test_bounds_of_the_interval_solve_the_score_equation(counts):
     lost, gained, n = counts
     low, _ = stats.tango_interval(lost, gained, n, 0.9)
     if low > -1 + 1e-9:
-        assert (
-            stats.tango_z(lost, gained, n, low - 1e-7)
-            >= 1.6448
-            >= stats.tango_z(lost, gained, n, low + 1e-7) - 1e-3
-        )
+        assert stats.tango_z(lost, gained, n, low - 1e-7) >= 1.6448 >= stats.tango_z(lost, gained, n, low + 1e-7) - 1e-3
 
 
 @given(flips())
@@ -155,9 +151,7 @@ def false_pass_rate(interval, chance_lost, chance_gained, n, rounds=20_000):
 
 
 @pytest.mark.parametrize("n", [100, 300, 1000])
-@pytest.mark.parametrize(
-    ("chance_lost", "chance_gained"), [(0.03, 0.01), (0.06, 0.04), (0.1, 0.05), (0.2, 0.18)]
-)
+@pytest.mark.parametrize(("chance_lost", "chance_gained"), [(0.03, 0.01), (0.06, 0.04), (0.1, 0.05), (0.2, 0.18)])
 def test_false_pass_rate_at_the_true_boundary(n, chance_lost, chance_gained):
     for interval in (stats.tango_interval, stats.paired_interval):
         assert false_pass_rate(interval, chance_lost, chance_gained, n) <= 0.062

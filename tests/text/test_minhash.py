@@ -92,11 +92,7 @@ def test_every_pair_at_the_threshold_is_united(threshold):
 
 def test_agrees_with_datasketch_on_clear_cases():
     datasketch = pytest.importorskip("datasketch")
-    texts = [
-        text
-        for number in range(20)
-        for text in (f"{number} " + " ".join(f"t{number}w{p}" for p in range(40)),)
-    ]
+    texts = [text for number in range(20) for text in (f"{number} " + " ".join(f"t{number}w{p}" for p in range(40)),)]
     texts += [f"{text} indeed" for text in texts[::2]]
     oracle = datasketch.MinHashLSH(threshold=0.7, num_perm=NUM_PERMUTATIONS)
     expected = UnionFind()

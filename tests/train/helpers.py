@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from conftest import build_model, build_tokenizer
 
+from conftest import build_model, build_tokenizer
 from tunesmith.model import ModelConfig
 from tunesmith.model.load import load_model
 from tunesmith.pack import PackConfig, pack

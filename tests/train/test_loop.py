@@ -6,9 +6,9 @@ import signal
 import numpy as np
 import pytest
 import torch
+from helpers import batches, model, plan, rendered
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers import batches, model, plan, rendered
 from safetensors.torch import load_file
 
 from tunesmith.errors import Interrupted, TrainError
@@ -62,9 +62,7 @@ def test_loss_is_the_mean_over_supervised_tokens(tiny_model_folder):
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_it_learns_and_saves_what_it_learned(tiny_model_folder, tmp_path, method):
     examples = rendered(4)
-    checkpoint = train(
-        plan(30, method=method), model(tiny_model_folder), batches(examples, epochs=30), tmp_path
-    )
+    checkpoint = train(plan(30, method=method), model(tiny_model_folder), batches(examples, epochs=30), tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
     assert [line["step"] for line in lines] == list(range(1, 31))
     assert lines[-1]["loss"] < lines[0]["loss"] - 0.3
@@ -101,9 +99,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(tiny_model_folder, tmp_path, dro
             if step == die_at:
                 raise KeyboardInterrupt
 
-        return train(
-            plan(9, **options), model(tiny_model_folder), batches(examples, 3, epochs=3), folder, [probe]
-        )
+        return train(plan(9, **options), model(tiny_model_folder), batches(examples, 3, epochs=3), folder, [probe])
 
     whole = straight_or_killed(tmp_path / "whole", die_at=None)
     for die_at in (2, 4, 6):
@@ -119,9 +115,7 @@ def test_a_small_learning_rate_moves_bfloat16_weights(tiny_model_folder, tmp_pat
     """Without fp32 masters, updates of 1e-6 round to nothing."""
     network = model(tiny_model_folder, "bfloat16")
     before = {name: tensor.detach().float().clone() for name, tensor in network.named_parameters()}
-    checkpoint = train(
-        plan(20, learning_rate=1e-6, method="full"), network, batches(rendered(4), epochs=20), tmp_path
-    )
+    checkpoint = train(plan(20, learning_rate=1e-6, method="full"), network, batches(rendered(4), epochs=20), tmp_path)
     saved = load_file(checkpoint.path / "model.safetensors")
     name = "model.layers.0.mlp.up_proj.weight"
     moved = (saved[name] - before[name]).abs()
@@ -174,7 +168,10 @@ def test_nothing_supervised_is_refused(tiny_model_folder, tmp_path):
 def test_gradient_checkpointing_leaves_the_result_equal(tiny_model_folder, tmp_path):
     digests = [
         train(
-            plan(3, gradient_checkpointing=recompute), model(tiny_model_folder), batches(rendered(6)), tmp_path / str(recompute)
+            plan(3, gradient_checkpointing=recompute),
+            model(tiny_model_folder),
+            batches(rendered(6)),
+            tmp_path / str(recompute),
         ).digest
         for recompute in (False, True)
     ]

@@ -25,9 +25,7 @@ def test_built_in_scorers_have_versions():
     assert apply_scorer(scorer, ITEM, "paris") == Score(1.0, "it is 'paris', as expected.")
 
 
-@pytest.mark.parametrize(
-    ("name", "said"), [("exakt", "did you mean 'exact'"), ("xyz", "built in: exact, contains")]
-)
+@pytest.mark.parametrize(("name", "said"), [("exakt", "did you mean 'exact'"), ("xyz", "built in: exact, contains")])
 def test_unknown_names_list_what_there_is(name, said):
     with pytest.raises(EvaluateError, match=said):
         load_scorer(name, Path())
@@ -35,9 +33,7 @@ def test_unknown_names_list_what_there_is(name, said):
 
 def test_a_user_function_is_loaded_with_its_siblings(tmp_path):
     write(tmp_path, "VALUE = 0.5\n", "helpers_of_mine.py")
-    body = (
-        "import helpers_of_mine\n\ndef score(item, completion):\n    return helpers_of_mine.VALUE, 'half.'\n"
-    )
+    body = "import helpers_of_mine\n\ndef score(item, completion):\n    return helpers_of_mine.VALUE, 'half.'\n"
     scorer, fingerprint = load_scorer("scorer.py:score", write(tmp_path, body))
     assert apply_scorer(scorer, ITEM, "x") == Score(0.5, "half.")
     assert fingerprint.startswith("scorer.py:score@")
@@ -109,7 +105,5 @@ def test_the_shipped_scorer_judges_its_own_golden_items():
 
     folder = Path(__file__).parents[2] / "examples" / "cron"
     scorer, _ = load_scorer("scorer.py:score", folder)
-    items = [item for item in read_items(folder / "golden.jsonl", "gate") if item.answer["type"] == "cron"][
-        :20
-    ]
+    items = [item for item in read_items(folder / "golden.jsonl", "gate") if item.answer["type"] == "cron"][:20]
     assert all(apply_scorer(scorer, item, item.answer["value"]).value == 1.0 for item in items)

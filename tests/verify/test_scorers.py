@@ -159,11 +159,7 @@ HOSTILE = {
     "almost": "a a " * 250_000,
     "open calls": "<tool_call>" * 100_000,
     "deep call": "<tool_call>" + '{"name":"a","arguments":{"x":' + "[" * 300_000 + "</tool_call>",
-    "deep valid call": "<tool_call>"
-    + '{"name":"add","arguments":{"x":'
-    + "[" * 900
-    + "]" * 900
-    + "}}</tool_call>",
+    "deep valid call": "<tool_call>" + '{"name":"add","arguments":{"x":' + "[" * 900 + "]" * 900 + "}}</tool_call>",
     "huge number call": '<tool_call>{"name":"add","arguments":{"x":' + "9" * 100_000 + "}}</tool_call>",
     "many calls": '<tool_call>{"name":"add","arguments":{}}</tool_call>' * 10_000,
     "combining": "a" + "\u0301" * 200_000,

@@ -1,11 +1,11 @@
 """The command line: thin faces over the package's functions, one file for each family of commands.
 
-    app.py         the application, its sections, errors to messages      failures.py   which message, which exit code
-    options.py     options that several commands share                    console.py    printing
-    runs.py        run, tune, quickstart                                  stages.py     data, render, pack
-    training.py    train                                                  judging.py    evaluate, gate
-    pools.py       pool list, show, history, promote, ...                 showing.py    show
-    chatting.py    chat                                                   summary.py    what a finished run prints
+app.py         the application, its sections, errors to messages      failures.py   which message, which exit code
+options.py     options that several commands share                    console.py    printing
+runs.py        run, tune, quickstart                                  stages.py     data, render, pack
+training.py    train                                                  judging.py    evaluate, gate
+pools.py       pool list, show, history, promote, ...                 showing.py    show
+chatting.py    chat                                                   summary.py    what a finished run prints
 """
 
 from tunesmith.cli import chatting, judging, pools, runs, showing, stages, training

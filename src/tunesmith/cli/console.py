@@ -34,6 +34,13 @@ def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     return table
 
 
+def print_table(to: Console, table: Table) -> None:
+    """Print a table without the blanks that rich leaves at the ends of its lines."""
+    with to.capture() as captured:
+        to.print(table)
+    to.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
 def print_paragraph(to: Console, text: str, first: str = "", rest: str = "", style: str = "") -> None:
     """A text wrapped to the console's width, with `first` before its first line and `rest` before the others."""
     width = min(to.width, WIDEST)

@@ -1,6 +1,6 @@
 """What a person reads when a command cannot go on, and the exit code that a script sees.
 
-1 an error, 2 a recipe, option or field that cannot work, 130 stopped with Ctrl-C, 141 the reader of a pipe left.
+1 an error, 2 a recipe, option or field that cannot work, 130 stopped with Ctrl-C.
 """
 
 import errno
@@ -27,7 +27,8 @@ class Failure:
 def explain(error: BaseException, command: str) -> Failure | None:
     """The failure to show for `error`; None when it is a defect of ours, whose traceback is worth seeing."""
     if isinstance(error, Interrupted):
-        return Failure(f"Stopped: {str(error).removeprefix('stopped ')}.", 130, is_error=False)
+        resume = ", with --resume" if command == "train" else ""
+        return Failure(f"{str(error).rstrip('.').capitalize()}{resume}.", 130, is_error=False)
     if isinstance(error, TunesmithError):
         return Failure(str(error), 2 if isinstance(error, ConfigError) else 1)
     if isinstance(error, KeyboardInterrupt):
@@ -43,15 +44,14 @@ def _missing_package(error: ImportError) -> Failure | None:
     if package not in HEAVY:
         return None
     return Failure(
-        f"this needs the package {package!r}, which is not installed. Install it with: "
-        "pip install 'tunesmith[train]'",
+        f"this needs the package {package!r}, which is not installed. Install it with: pip install 'tunesmith[train]'",
         1,
     )
 
 
 def _system_error(error: OSError, command: str) -> Failure | None:
     if isinstance(error, BrokenPipeError):
-        return Failure("", 141)
+        return Failure("", 1)
     if error.errno in FULL:
         again = " and run the same command again: it goes on from there" if command in RESUMABLE else ""
         place = f" while writing {error.filename}" if error.filename else ""
@@ -63,7 +63,7 @@ def _system_error(error: OSError, command: str) -> Failure | None:
 
 def say_failure(failure: Failure) -> None:
     """Print a failure to the standard error; a closed pipe is silenced for good instead."""
-    if failure.exit_code == 141:
+    if not failure.message:
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, sys.stdout.fileno())
         return

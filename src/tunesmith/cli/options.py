@@ -20,14 +20,17 @@ Sets = Annotated[
 Model = Annotated[
     str,
     typer.Option(
-        "--model", metavar="M", help="A folder, a .gguf file, an embedded model's name, or a Hugging Face hub id."
+        "--model",
+        metavar="M",
+        help="A folder, a .gguf file, an embedded model's name, or a Hugging Face hub id.",
     ),
 ]
 Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="The folder that holds the runs.")]
 Pool = Annotated[Path, typer.Option("--pool", metavar="FOLDER", help="The folder of the model pool.")]
 Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The folder to write to.", show_default=False)]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print the plan, each number with its reason, and leave nothing behind.")
+    bool,
+    typer.Option("--dry-run", help="Print the plan, each number with its reason, and leave nothing behind."),
 ]
 
 
@@ -57,9 +60,7 @@ def model_name(name: str) -> str:
     return str(path.absolute()) if path.exists() else name
 
 
-def do_stage(
-    out: Path, stage: str, inputs: Any, work: Callable[[Path], dict[str, Any]]
-) -> tuple[dict[str, Any], bool]:
+def do_stage(out: Path, stage: str, inputs: Any, work: Callable[[Path], dict[str, Any]]) -> tuple[dict[str, Any], bool]:
     """Do `work` in the folder `out` unless it was done there before on equal inputs; the manifest, and whether
     it was."""
     from tunesmith import __version__

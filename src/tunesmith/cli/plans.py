@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from tunesmith.cli.console import console, plain_table, say
+from tunesmith.cli.console import console, plain_table, print_table, say
 
 if TYPE_CHECKING:
     from tunesmith.pack import PackConfig
@@ -32,8 +32,10 @@ def print_plan(plan: "Plan", config: "PackConfig") -> None:
     table = plain_table("plan", "value", "why")
     for line in plan.lines:
         table.add_row(line.name, line.value, line.reason)
-    table.add_row("row limit", f"{config.row_tokens:,} tokens", "pack.row_tokens: what passes through the model at once")
+    table.add_row(
+        "row limit", f"{config.row_tokens:,} tokens", "pack.row_tokens: what passes through the model at once"
+    )
     to.print()
-    to.print(table)
+    print_table(to, table)
     to.print()
     to.print("This was a dry run: nothing was trained or written.")

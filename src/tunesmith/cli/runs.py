@@ -46,12 +46,12 @@ def run(
 def tune(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="DATA_FILES...", help="Files with examples to learn from.", show_default=False),
+        typer.Argument(metavar="DATA_FILE", help="Files with examples to learn from.", show_default=False),
     ],
     model: Model = DEFAULT_MODEL,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="The run's and the model's name; by default that of the first file."),
+        typer.Option("--name", metavar="NAME", help="The run's and the model's name; by default that of the first file."),
     ] = None,
     sets: Sets = None,
     runs: Runs = Path("runs"),
@@ -77,7 +77,8 @@ def tune(
 @app.command(epilog=example("tunesmith quickstart"))
 def quickstart(
     folder: Annotated[
-        Path, typer.Option("--folder", metavar="FOLDER", help="Where the example is copied to, to read and change.")
+        Path,
+        typer.Option("--folder", metavar="FOLDER", help="Where the example is copied to, to read and change."),
     ] = Path("tunesmith-cron"),
     sets: Sets = None,
     runs: Runs = Path("runs"),

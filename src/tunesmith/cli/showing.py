@@ -20,11 +20,9 @@ from tunesmith.cli.options import DEFAULT_MODEL, Model, Sets, sections
 def show(
     file: Annotated[Path, typer.Argument(metavar="DATA_FILE", help="The data file to look at.", show_default=False)],
     model: Model = DEFAULT_MODEL,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many conversations to print.")] = 3,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many conversations to print.")] = 3,
     sets: Sets = None,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Mark trained tokens with ⟦ and ⟧ instead of color.")
-    ] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Mark trained tokens with ⟦ and ⟧ instead of color.")] = False,
 ) -> None:
     """Print conversations token for token, and which of them are trained.
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 )
 def data(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES...", help="Data files, folders or globs.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="FILE", help="Data files, folders or globs.", show_default=False),
     ],
     out: Out,
     sets: Sets = None,
@@ -46,7 +47,8 @@ def data(
 @app.command(epilog=example("tunesmith render work/data/conversations.jsonl --out work/render"))
 def render(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="conversations.jsonl, or any data file.", show_default=False)
+        Path,
+        typer.Argument(metavar="FILE", help="conversations.jsonl, or any data file.", show_default=False),
     ],
     out: Out,
     model: Model = DEFAULT_MODEL,

@@ -37,21 +37,23 @@ def train(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="SOURCE", help="A data file, a folder of `tunesmith render`, or a recipe.", show_default=False
+            metavar="SOURCE",
+            help="A data file, a folder of `tunesmith render`, or a recipe.",
+            show_default=False,
         ),
     ],
     out: Out,
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", metavar="M", help=f"The model to start from; by default the recipe's, or {DEFAULT_MODEL}."
+            "--model",
+            metavar="M",
+            help=f"The model to start from; by default the recipe's, or {DEFAULT_MODEL}.",
         ),
     ] = None,
     sets: Sets = None,
     dry_run: DryRun = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the training that --out holds.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training that --out holds.")] = False,
 ) -> None:
     """Train without judging: an adapter or a whole model.
 
@@ -118,9 +120,7 @@ def _train_recipe(recipe: "Recipe", out: Path, resume: bool) -> None:
         _train(settings, run.batches(rendered), run.model_folder, out, resume)
 
 
-def _train_rendered(
-    folder: Path, out: Path, model: str | None, sets: list[str], dry_run: bool, resume: bool
-) -> None:
+def _train_rendered(folder: Path, out: Path, model: str | None, sets: list[str], dry_run: bool, resume: bool) -> None:
     from tunesmith.cli.stages import rendered_mark
     from tunesmith.files import RunDir
     from tunesmith.model import ModelConfig, model_folder
@@ -180,7 +180,9 @@ def _train(settings: Settings, batches: "Batches", folder: Path, out: Path, resu
     mark = fingerprint([settings.train, settings.model, batches.fingerprint, model_digest(folder)])
     note = out / "train" / ".inputs"
     if resume and note.is_file() and note.read_text() != mark:
-        raise ConfigError(f"--resume: {out} was trained with other data or settings; repeat them, or give another --out")
+        raise ConfigError(
+            f"--resume: {out} was trained with other data or settings; repeat them, or give another --out"
+        )
     if stage.is_done(mark):
         return console().print(f"Nothing to do: the training in {out} is done.", soft_wrap=True)
     work = stage.open(mark)

@@ -39,10 +39,10 @@ class TaskConfig(Config):
     split: Literal["dev", "gate"] | None = None
     """Use only the items of this split; dev is for tuning the recipe, gate for the final figure."""
 
-    max_tokens: int = Field(128, ge=1)
+    max_tokens: int = Field(default=128, ge=1)
     """Longest completion; an answer that is cut here is scored as it stands."""
 
-    max_items: int | None = Field(None, ge=1)
+    max_items: int | None = Field(default=None, ge=1)
     """Use only the first so many items."""
 
 
@@ -52,7 +52,7 @@ class EvaluateConfig(Config):
     tasks: tuple[TaskConfig, ...] = ()
     """The tasks, in the order of the report."""
 
-    batch_prompts: int = Field(64, ge=1)
+    batch_prompts: int = Field(default=64, ge=1)
     """Prompts answered at once."""
 
 

@@ -18,7 +18,12 @@ REPORT = "report.json"
 
 
 def run_tasks(
-    config: EvaluateConfig, tasks: Sequence[Task], generator: Generator, renderer: Renderer, folder: Path, label: str
+    config: EvaluateConfig,
+    tasks: Sequence[Task],
+    generator: Generator,
+    renderer: Renderer,
+    folder: Path,
+    label: str,
 ) -> Report:
     """See `tunesmith.evaluate.evaluate`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,10 +80,13 @@ def _answered(
             yield _priced(task, batch, generator, renderer), True
         else:
             completions = generator.generate([prompts[item.id] for item in batch], Sampling(task.max_tokens))
-            yield [
-                _sample(task, item, renderer, completion.text, completion.num_tokens, completion.stopped)
-                for item, completion in zip(batch, completions, strict=True)
-            ], True
+            yield (
+                [
+                    _sample(task, item, renderer, completion.text, completion.num_tokens, completion.stopped)
+                    for item, completion in zip(batch, completions, strict=True)
+                ],
+                True,
+            )
 
 
 def _sample(task: Task, item: Item, renderer: Renderer, text: str, num_tokens: int, stopped: bool) -> Sample:

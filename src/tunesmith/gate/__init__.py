@@ -43,9 +43,7 @@ def gate(policy: GateConfig, report: Report, baseline: Report) -> Verdict:
     policy is empty or the two reports do not hold the same tasks and items.
     """
     _check_policy(policy)
-    gains = [
-        compare("improve", *limit, policy.confidence, report, baseline) for limit in policy.improve.items()
-    ]
+    gains = [compare("improve", *limit, policy.confidence, report, baseline) for limit in policy.improve.items()]
     losses = [compare("keep", *limit, policy.confidence, report, baseline) for limit in policy.keep.items()]
     adjusted = stats.holm([seen.p_value for seen in losses])
     findings = (
@@ -103,9 +101,7 @@ def _keep(policy: GateConfig, seen: Evidence) -> Finding:
     return _finding(policy, seen, "INCONCLUSIVE", [seen.difference + seen.margin, -seen.difference])
 
 
-def _finding(
-    policy: GateConfig, seen: Evidence, outcome: Outcome, distances: Sequence[float] = ()
-) -> Finding:
+def _finding(policy: GateConfig, seen: Evidence, outcome: Outcome, distances: Sequence[float] = ()) -> Finding:
     """`distances`: how far the difference lies from each boundary whose crossing would settle it."""
     num_needed = _num_needed(policy, seen, distances)
     return Finding(
@@ -129,10 +125,7 @@ def _finding(
 
 def _num_needed(policy: GateConfig, seen: Evidence, distances: Sequence[float]) -> int | None:
     """More items than there are now, in any case: the present ones did not settle it."""
-    counts = [
-        stats.items_needed(seen.variance, distance, policy.confidence, span=seen.span)
-        for distance in distances
-    ]
+    counts = [stats.items_needed(seen.variance, distance, policy.confidence, span=seen.span) for distance in distances]
     known = [count for count in counts if count is not None]
     fewest = seen.num_items + 1 if seen.is_large_enough else MIN_CONTINUOUS_ITEMS
     return max(min(known), fewest) if known else None

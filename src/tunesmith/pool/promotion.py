@@ -33,9 +33,7 @@ def resolve(pool: Path, reference: str, *, check: bool = True) -> Entry:
     return entry
 
 
-def promote(
-    pool: Path, alias: str, reference: str, *, force: bool = False, why: str | None = None
-) -> dict[str, Any]:
+def promote(pool: Path, alias: str, reference: str, *, force: bool = False, why: str | None = None) -> dict[str, Any]:
     """Point `alias` to an entry whose gate verdict is PASS; returns the new line of its history.
 
     `force` with a reason in `why` overrides the verdict and stays on record. Raises PoolError otherwise.
@@ -104,9 +102,7 @@ def _check_verdict(entry: Entry, alias: str) -> None:
     )
 
 
-def _unresolved(
-    pool: Path, reference: str, found: list[str], digests: list[str], pointers: Mapping[str, str]
-) -> str:
+def _unresolved(pool: Path, reference: str, found: list[str], digests: list[str], pointers: Mapping[str, str]) -> str:
     if found:
         return f"{reference!r} is the beginning of {len(found)} digests ({_short(found)}); give more digits"
     if not digests:

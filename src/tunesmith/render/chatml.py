@@ -28,7 +28,13 @@ _PROBES = (
     (("user", "Hi"),),
     (("system", "Be brief."), ("user", "Hi")),
     (("user", "Hi"), ("assistant", "Hello."), ("user", " 1 +\n1 ")),
-    (("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello."), ("user", "Bye"), ("assistant", "Bye.")),
+    (
+        ("system", "Be brief."),
+        ("user", "Hi"),
+        ("assistant", "Hello."),
+        ("user", "Bye"),
+        ("assistant", "Bye."),
+    ),
 )
 
 _TOOL_INTRODUCTION = (

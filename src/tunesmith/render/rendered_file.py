@@ -91,7 +91,11 @@ class RenderedFile(Sequence[Rendered]):
         self._weights = _map(folder / "weights.bin", np.float32)
         with (folder / "ids.jsonl").open(encoding="utf-8") as file:
             self._ids = [json.loads(line) for line in file]
-        if len(self._ids) != len(self) or self._tokens.size != self._offsets[-1] or self._weights.size != self._tokens.size:
+        if (
+            len(self._ids) != len(self)
+            or self._tokens.size != self._offsets[-1]
+            or self._weights.size != self._tokens.size
+        ):
             raise DataError(f"{folder}: its files disagree about their length; render again")
 
     def __len__(self) -> int:

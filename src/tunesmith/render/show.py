@@ -4,7 +4,7 @@ Needs neither torch nor a terminal: with `Text` it colors, with `plain_text` it 
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ class Stretch(NamedTuple):
 def stretches(rendered: Rendered, renderer: Renderer) -> Iterator[Stretch]:
     """The tokens of a conversation as stretches of text; a control token is one whose text is only shown on demand."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def is_control(token: int) -> bool:
         return not renderer.text([token]) and bool(renderer.text([token], skip_control=False))
 

@@ -37,7 +37,9 @@ def apply_template(
     """The text that a chat template makes of `messages`; raises RenderError with the template's own complaint."""
     try:
         return _compile(source).render(
-            messages=[dict(message) for message in messages], add_generation_prompt=add_generation_prompt, **special
+            messages=[dict(message) for message in messages],
+            add_generation_prompt=add_generation_prompt,
+            **special,
         )
     except TemplateError as error:
         raise RenderError(f"the chat template refuses this conversation: {error}") from None

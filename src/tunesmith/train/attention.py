@@ -39,9 +39,7 @@ def group_segments(segments_T: Tensor) -> tuple[Group, ...]:
     lengths = torch.bincount(segments_T)
     starts = lengths.cumsum(0) - lengths
     classes = lengths.float().log2().ceil().int()
-    return tuple(
-        _group(starts[classes == size], lengths[classes == size]) for size in classes.unique().tolist()
-    )
+    return tuple(_group(starts[classes == size], lengths[classes == size]) for size in sorted(set(classes.tolist())))
 
 
 def _group(starts_S: Tensor, lengths_S: Tensor) -> Group:
@@ -76,7 +74,8 @@ def segment_attention(
     out_THD = query_1HTD.new_zeros(length, heads, value_1KTD.shape[-1])
     scale = scaling if scaling is not None else width**-0.5
     for group in groups:
-        attended = _attend(*(_block(each, group) for each in (query_1HTD, key_1KTD, value_1KTD)), scale, dropout)
+        query, key, value = (_block(each, group) for each in (query_1HTD, key_1KTD, value_1KTD))
+        attended = _attend(query, key, value, scale, dropout)
         real_NHD = attended.transpose(1, 2).flatten(0, 1).index_select(0, group.block_places_N)
         out_THD = out_THD.index_copy(0, group.row_places_N, real_NHD)
     return out_THD[None], None

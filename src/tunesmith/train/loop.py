@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from tunesmith.errors import Interrupted, TrainError
-from tunesmith.pack import Batches
 from tunesmith.progress import Progress
 from tunesmith.train.adapter import prepare, save_final
 from tunesmith.train.attention import group_segments
@@ -25,7 +24,7 @@ from tunesmith.train.loss import supervised_positions, weighted_cross_entropy
 from tunesmith.train.optim import MasterAdamW
 from tunesmith.train.plan import Plan
 from tunesmith.train.schedule import learning_rate_at
-from tunesmith.types import Batch, Checkpoint, Row
+from tunesmith.types import Batch, Checkpoint, Row, Stream
 
 
 class RowTensors(NamedTuple):
@@ -39,7 +38,7 @@ class RowTensors(NamedTuple):
     weights_S: Tensor
 
 
-def run_training(plan: Plan, model: Any, batches: Batches, folder: Path, probes: Sequence[Any]) -> Checkpoint:
+def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, probes: Sequence[Any]) -> Checkpoint:
     """See `tunesmith.train.train`. `model` was loaded with the attention of `tunesmith.train.attention`."""
     config = plan.config
     base_folder = Path(model.config._name_or_path)
@@ -56,10 +55,12 @@ def run_training(plan: Plan, model: Any, batches: Batches, folder: Path, probes:
                 break
             metrics = train_step(plan, model, optimizer, batch, step, folder)
             step += 1
-            progress.advance(shown=_shown(metrics), step=step, **metrics)
+            progress.advance(1, _shown(metrics), step=step, **metrics)
             if stop:
                 save_checkpoint(folder / "checkpoints", step, optimizer, batches.state())
-                raise Interrupted(f"stopped at step {step:,} of {plan.num_steps:,}; run the same command again to go on")
+                raise Interrupted(
+                    f"stopped at step {step:,} of {plan.num_steps:,}; run the same command again to go on"
+                )
             if step % config.checkpoint_steps == 0 and step < plan.num_steps:
                 save_checkpoint(folder / "checkpoints", step, optimizer, batches.state())
                 for probe in probes:
@@ -80,7 +81,7 @@ def train_step(
         loss = row_loss(model, row) / total_weight
         if not math.isfinite(loss.item()):
             raise TrainError(_not_finite(loss.item(), row, step, folder))
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         optimizer.collect_gradients()
         total_loss += loss.item()
     rate = learning_rate_at(step, plan.num_steps, plan.learning_rate, plan.num_warmup, plan.config.schedule)
@@ -160,7 +161,7 @@ def check_no_leak(model: Any) -> None:
         )
 
 
-def _resume(folder: Path, optimizer: MasterAdamW, batches: Batches, plan: Plan) -> int:
+def _resume(folder: Path, optimizer: MasterAdamW, batches: Stream[Batch], plan: Plan) -> int:
     """Restore the newest checkpoint, cut the metrics back to it, and return its step (0 where there is none)."""
     state = load_newest(folder / "checkpoints", optimizer)
     step = 0 if state is None else int(state["step"])

@@ -3,7 +3,6 @@
 Shapes: T tokens of a row, S supervised positions of it, V vocabulary.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 

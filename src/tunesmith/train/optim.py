@@ -22,8 +22,9 @@ class MasterAdamW:
         self.names = [name for name, _ in named]
         self.parameters = [parameter for _, parameter in named]
         self.masters = [parameter.detach().float().clone() for parameter in self.parameters]
-        for master in self.masters:
-            master.grad = torch.zeros_like(master)
+        self.gradients = [torch.zeros_like(master) for master in self.masters]
+        for master, gradient in zip(self.masters, self.gradients, strict=True):
+            master.grad = gradient
         # Norms and biases are scales and offsets, not weights to be kept small.
         matrices = [master for master in self.masters if master.ndim > 1]
         others = [master for master in self.masters if master.ndim <= 1]
@@ -38,9 +39,9 @@ class MasterAdamW:
 
     def collect_gradients(self) -> None:
         """Add the model's gradients to the masters' and clear them: call after each micro-batch."""
-        for parameter, master in zip(self.parameters, self.masters, strict=True):
+        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
             if parameter.grad is not None:
-                master.grad += parameter.grad  # type: ignore[operator]
+                gradient += parameter.grad
                 parameter.grad = None
 
     def step(self, learning_rate: float, clip_norm: float | None) -> float:
@@ -50,8 +51,8 @@ class MasterAdamW:
         for group in self.inner.param_groups:
             group["lr"] = learning_rate
         self.inner.step()
-        for master in self.masters:
-            master.grad.zero_()  # type: ignore[union-attr]
+        for gradient in self.gradients:
+            gradient.zero_()
         self._round_into_model()
         return norm
 

@@ -69,7 +69,9 @@ def make_plan(
     return Plan(config, num_steps, num_warmup, rate, str(dtype).removeprefix("torch."), lines)
 
 
-def _data_lines(config: TrainConfig, rendered: "RenderedFile", batches: "Batches", num_steps: int) -> tuple[Derived, ...]:
+def _data_lines(
+    config: TrainConfig, rendered: "RenderedFile", batches: "Batches", num_steps: int
+) -> tuple[Derived, ...]:
     total, supervised = rendered.num_tokens, rendered.num_supervised
     size = batches.config.batch_conversations
     passes = f"{len(rendered):,} conversations x {config.epochs:g} epochs / {size} a step"
@@ -90,7 +92,11 @@ def _data_lines(config: TrainConfig, rendered: "RenderedFile", batches: "Batches
 
 
 def _memory_lines(
-    config: TrainConfig, shapes: dict[str, list[int]], itemsize: int, rendered: "RenderedFile", batches: "Batches"
+    config: TrainConfig,
+    shapes: dict[str, list[int]],
+    itemsize: int,
+    rendered: "RenderedFile",
+    batches: "Batches",
 ) -> tuple[Derived, ...]:
     num_weights = sum(_size(shape) for shape in shapes.values())
     num_trained = num_weights if config.method == "full" else lora_size(shapes, config.rank)

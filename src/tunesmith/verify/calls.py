@@ -39,9 +39,7 @@ def _expected(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     value = answer["value"]
     calls = value if isinstance(value, list) else [value]
     if not all(isinstance(call, dict) and isinstance(call.get("name"), str) for call in calls):
-        raise EvaluateError(
-            'the expected calls must be a list such as [{"name": "add", "arguments": {"a": 1}}]'
-        )
+        raise EvaluateError('the expected calls must be a list such as [{"name": "add", "arguments": {"a": 1}}]')
     return calls
 
 

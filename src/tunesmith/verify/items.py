@@ -43,9 +43,7 @@ def read_items(path: Path, split: str | None = None) -> list[Item]:
     for line, raw in read_jsonl(path):
         item = _item(raw, f"{path}:{line}")
         if item.id in places:
-            raise EvaluateError(
-                f"{path}:{line}: the id {item.id!r} is already used in line {places[item.id]}"
-            )
+            raise EvaluateError(f"{path}:{line}: the id {item.id!r} is already used in line {places[item.id]}")
         places[item.id] = line
         items.append(item)
     if not items:
@@ -88,9 +86,7 @@ def _answer(message: Message) -> dict[str, Any]:
 
 def _item(raw: Any, where: str) -> Item:
     if not isinstance(raw, dict):
-        raise EvaluateError(
-            f"{where}: an item is a JSON object, not a {type(raw).__name__}; such as {EXAMPLE}"
-        )
+        raise EvaluateError(f"{where}: an item is a JSON object, not a {type(raw).__name__}; such as {EXAMPLE}")
     tags = raw.get("tags", [])
     if not isinstance(tags, list):
         raise EvaluateError(f"{where}: tags must be a list of strings, not {tags!r}")

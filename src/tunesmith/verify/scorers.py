@@ -66,9 +66,7 @@ def number(item: dict[str, Any], completion: str) -> tuple[float, str]:
 def cut(text: str) -> str:
     """A text in quotes, on one line, shortened when it is long."""
     line = " ".join(text[: 4 * SHOWN_LENGTH].split())
-    return repr(
-        line if len(line) <= SHOWN_LENGTH and len(text) <= 4 * SHOWN_LENGTH else f"{line[:SHOWN_LENGTH]}…"
-    )
+    return repr(line if len(line) <= SHOWN_LENGTH and len(text) <= 4 * SHOWN_LENGTH else f"{line[:SHOWN_LENGTH]}…")
 
 
 # Name -> (scorer, declared version).
@@ -122,9 +120,7 @@ def _whole_words(words: str) -> str:
 
 def _is_spaced(character: str) -> bool:
     """Whether words are set apart by spaces in this script; Thai, Lao, Chinese and Japanese do not do so."""
-    return character.isalnum() and not (
-        "\u0e00" <= character <= "\u0eff" or "\u3040" <= character <= "\u9fff"
-    )
+    return character.isalnum() and not ("\u0e00" <= character <= "\u0eff" or "\u3040" <= character <= "\u9fff")
 
 
 def _last_number(text: str) -> _Number | None:

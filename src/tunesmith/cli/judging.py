@@ -1,0 +1,151 @@
+"""`tunesmith evaluate` and `gate`: what a model can do, and whether one is better than another without harm."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tunesmith.cli.app import app, example
+from tunesmith.cli.options import DEFAULT_MODEL, Model, Out, Pool, Sets, do_stage, sections
+
+EXIT_CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
+
+
+@app.command(
+    epilog=example(
+        "tunesmith evaluate golden.jsonl --out work/base",
+        "tunesmith evaluate golden.jsonl --adapter runs/cron/train/final --out work/tuned",
+        "tunesmith evaluate builtin:general --scorer contains --model pool:cron --out work/general",
+    )
+)
+def evaluate(
+    items: Annotated[
+        str,
+        typer.Argument(metavar="ITEMS", help="Golden items, any data file, or builtin:general.", show_default=False),
+    ],
+    out: Out,
+    model: Model = DEFAULT_MODEL,
+    adapter: Annotated[
+        Path | None, typer.Option("--adapter", metavar="FOLDER", help="A peft adapter to put on the model.")
+    ] = None,
+    scorer: Annotated[
+        str,
+        typer.Option("--scorer", metavar="S", help="exact, contains, number, tool_call, likelihood, or your own file.py:function."),
+    ] = "exact",
+    split: Annotated[str | None, typer.Option("--split", metavar="S", help="Use only the items of this split: dev or gate.")] = None,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", metavar="N", min=1, help="The longest answer.")] = 128,
+    max_items: Annotated[
+        int | None, typer.Option("--max-items", metavar="N", min=1, help="Use only the first so many items.")
+    ] = None,
+    pool: Pool = Path("pool"),
+    sets: Sets = None,
+) -> None:
+    """Ask a model every item, and score the answers.
+
+    The model may also be `pool:REF`, an alias or digest of the pool. Writes report.json, which `gate` compares,
+    and samples.jsonl with every answer.
+    """
+    from tunesmith.cli.speakers import load, named
+    from tunesmith.evaluate import TaskConfig
+    from tunesmith.evaluate import evaluate as ask
+    from tunesmith.pipeline import prepare_tasks
+    from tunesmith.recipe import build_recipe
+
+    values = sections("evaluate", sets, "evaluate", "data", "model")
+    speaker = named(model, pool, adapter, **values["model"])
+    task = TaskConfig.parse(
+        {"name": _task_name(items), "path": items, "scorer": scorer, "split": split, "max_tokens": max_tokens}
+        | {"max_items": max_items},
+        "command line",
+    )
+    recipe = build_recipe(
+        {
+            "name": "evaluate",
+            "data": {"paths": [items], **values["data"]},
+            "evaluate": {"tasks": [task.model_dump()], **values["evaluate"]},
+        }
+    )
+    tasks = prepare_tasks(recipe, Path("heldout.jsonl"))
+
+    def work(folder: Path) -> dict[str, Any]:
+        generator = load(speaker)
+        report = ask(recipe.evaluate, tasks, generator, generator.renderer, folder, speaker.label)
+        return {"means": {each.task: each.mean for each in report.tasks}}
+
+    inputs = [recipe.evaluate.batch_prompts, [each.fingerprint for each in tasks], speaker.digest]
+    _, was_done = do_stage(out, "evaluate", inputs, work)
+    _print_report(out, speaker.label, was_done)
+
+
+def _task_name(items: str) -> str:
+    return items.removeprefix("builtin:") if items.startswith("builtin:") else Path(items).name.split(".")[0]
+
+
+def _print_report(out: Path, label: str, was_done: bool) -> None:
+    from tunesmith.cli.console import console, print_table
+    from tunesmith.cli.scores import report_table
+    from tunesmith.evaluate.run import REPORT, SAMPLES
+    from tunesmith.files import read_json
+    from tunesmith.types import Report
+
+    to = console()
+    if was_done:
+        to.print("Nothing to do: these items were asked before, of the same model.")
+    print_table(to, report_table(Report.from_dict(read_json(out / REPORT)), label))
+    to.print()
+    to.print(f"report   {out / REPORT}\nsamples  {out / SAMPLES}", soft_wrap=True)
+
+
+@app.command(
+    epilog=example(
+        "tunesmith gate work/tuned --baseline work/base --set gate.improve.golden=0",
+        "tunesmith gate tuned/report.json --baseline base/report.json \\",
+        "    --set gate.keep.general=0.05 --out verdict.json",
+    )
+)
+def gate(
+    report: Annotated[
+        Path,
+        typer.Argument(metavar="REPORT", help="The report.json of the tuned model, or its folder.", show_default=False),
+    ],
+    baseline: Annotated[
+        Path,
+        typer.Option(
+            "--baseline",
+            metavar="REPORT",
+            help="The report of the model to compare with.",
+            show_default=False,
+        ),
+    ],
+    sets: Sets = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the verdict to this file.")] = None,
+) -> None:
+    """Judge one report against another.
+
+    --set gate.improve.TASK=0 names a task that must get better, --set gate.keep.TASK=0.05 one that may lose five
+    points at most. The exit code is 0 for PASS, 1 for FAIL and 3 for INCONCLUSIVE.
+    """
+    from tunesmith.cli.scores import print_verdict
+    from tunesmith.files import write_json
+    from tunesmith.gate import GateConfig
+    from tunesmith.gate import gate as judge
+
+    policy = GateConfig.parse(sections("gate", sets, "gate")["gate"], "gate")
+    verdict = judge(policy, _read_report(report), _read_report(baseline))
+    print_verdict(verdict)
+    if out is not None:
+        write_json(out, verdict)
+    raise typer.Exit(EXIT_CODES[verdict.outcome])
+
+
+def _read_report(path: Path) -> Any:
+    from tunesmith.errors import EvaluateError
+    from tunesmith.evaluate.run import REPORT
+    from tunesmith.files import read_json
+    from tunesmith.types import Report
+
+    path = path / REPORT if path.is_dir() else path
+    try:
+        return Report.from_dict(read_json(path))
+    except (KeyError, TypeError, AttributeError):
+        raise EvaluateError(f"{path}: not a report; give the report.json that `tunesmith evaluate` wrote") from None

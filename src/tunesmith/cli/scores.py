@@ -1,0 +1,90 @@
+"""Scores, comparisons and verdicts as tables and sentences."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rich.table import Table
+from rich.text import Text
+
+from tunesmith.cli.console import console, plain_table, print_paragraph
+from tunesmith.stats import mean_interval, wilson_interval
+from tunesmith.types import Report, TaskReport, Verdict
+
+MOST_CLUSTERS = 4
+OUTCOME_STYLES = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
+OUTCOME_WORDS = {
+    "PASS": "what should improve did, and a loss beyond its margin is ruled out",
+    "FAIL": "the evidence is against this model",
+    "INCONCLUSIVE": "these items do not settle it",
+}
+
+
+class Line(NamedTuple):
+    """One line of a comparison: a task, or a cluster of its items."""
+
+    name: str
+    base: TaskReport
+    tuned: TaskReport
+
+
+def comparison_lines(base: Report, tuned: Report) -> Iterator[Line]:
+    """Each task, and below it its clusters where there are a few of them."""
+    for after in tuned.tasks:
+        before = base.task(after.task)
+        if before is None:
+            continue
+        yield Line(after.task, before, after)
+        parts, earlier = after.by_cluster(), before.by_cluster()
+        if 1 < len(parts) <= MOST_CLUSTERS:
+            for name, part in parts.items():
+                yield Line(f"  {name}", earlier[name], part)
+
+
+def comparison_table(base: Report, tuned: Report) -> Table:
+    """Base and tuned model side by side, with 95 % intervals."""
+    table = plain_table("task", "items", "base", "tuned", "difference", right=("items", "difference"))
+    for name, before, after in comparison_lines(base, tuned):
+        is_binary = before.is_binary and after.is_binary
+        change = after.mean - before.mean
+        table.add_row(
+            name,
+            f"{len(after.scores):,}",
+            level(before, is_binary),
+            level(after, is_binary),
+            f"{100 * change:+.1f} points" if is_binary else f"{change:+.3f}",
+            style="" if not name.startswith(" ") else "dim",
+        )
+    return table
+
+
+def report_table(report: Report, label: str) -> Table:
+    """One model on its tasks, with 95 % intervals."""
+    table = plain_table("task", "items", label, right=("items",))
+    for name, task, _ in comparison_lines(report, report):
+        table.add_row(name, f"{len(task.scores):,}", level(task, task.is_binary))
+    return table
+
+
+def level(task: TaskReport, is_binary: bool) -> str:
+    """A mean with its 95 % interval: `78.2 % (74 to 82)`, or `-1.204 (-1.31 to -1.10)`; numbers stand aligned."""
+    values = list(task.scores.values())
+    if is_binary:
+        low, high = wilson_interval(round(sum(values)), len(values))
+        return f"{100 * task.mean:4.1f} % ({100 * low:.0f} to {100 * high:.0f})"
+    if len(values) < 2:
+        return f"{task.mean:.3f}"
+    low, high = mean_interval(values)
+    return f"{task.mean:.3f} ({low:.2f} to {high:.2f})"
+
+
+def verdict_line(verdict: Verdict) -> Text:
+    """The outcome as a colored word, and what it means."""
+    return Text.assemble((verdict.outcome, OUTCOME_STYLES[verdict.outcome]), f": {OUTCOME_WORDS[verdict.outcome]}.")
+
+
+def print_verdict(verdict: Verdict) -> None:
+    """The outcome, and every finding behind it."""
+    to = console()
+    to.print(verdict_line(verdict), soft_wrap=True)
+    for finding in verdict.findings:
+        print_paragraph(to, f"{finding.outcome}: {finding.explanation}", "- ", "  ")

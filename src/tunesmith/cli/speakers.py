@@ -1,0 +1,115 @@
+"""Who answers: a model by name, with or without an adapter, or an entry of the pool; and loading it."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.cli.options import model_name
+from tunesmith.errors import ConfigError, PoolError
+from tunesmith.files import folder_digest
+from tunesmith.model import ModelConfig, model_digest, model_folder
+
+if TYPE_CHECKING:
+    from tunesmith.generate.local import LocalGenerator
+
+POOL_PREFIX = "pool:"
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A model before it is loaded. `system` is the system message that all its training data shared."""
+
+    label: str
+    config: ModelConfig
+    adapter: Path | None = None
+    system: str | None = None
+    base: ModelConfig | None = None
+
+    @property
+    def digest(self) -> str:
+        """Names the weights as the pipeline does: the base's digest, and that of what was trained on top."""
+        if self.adapter is not None:
+            return f"{model_digest(model_folder(self.config))}+{folder_digest(self.adapter)}"
+        if self.base is not None:
+            return f"{model_digest(model_folder(self.base))}+{folder_digest(Path(self.config.name))}"
+        return model_digest(model_folder(self.config))
+
+
+def named(name: str, pool: Path, adapter: Path | None = None, **options: Any) -> Speaker:
+    """The speaker of `--model NAME`, where NAME may be `pool:REF`. `options` are further fields of `model.*`."""
+    if name.startswith(POOL_PREFIX):
+        if adapter is not None:
+            raise ConfigError(f"--adapter does not go with --model {name}: the entry has its own")
+        return from_pool(pool, name.removeprefix(POOL_PREFIX))
+    if adapter is not None and not (adapter / "adapter_config.json").is_file():
+        raise ConfigError(
+            f"--adapter {adapter}: no adapter_config.json in it; give a folder such as runs/NAME/train/final"
+        )
+    label = Path(name).name + ("+adapter" if adapter else "")
+    return Speaker(label, ModelConfig.parse({"name": model_name(name), **options}, "model"), adapter)
+
+
+def from_pool(pool: Path, reference: str, base_name: str | None = None) -> Speaker:
+    """The speaker of a pool entry. `base_name` is where its base model lies now, if it has moved."""
+    from tunesmith.pool import aliases, resolve
+
+    entry = resolve(pool, reference)
+    base = _base_of(entry.manifest)
+    if base_name is not None:
+        base = base.model_copy(update={"name": model_name(base_name), "revision": None})
+    _check_base(entry.manifest, base)
+    label = reference if reference in aliases(pool) else entry.digest[:12]
+    weights = entry.path / "weights"
+    system = entry.manifest.get("shared_system")
+    if (weights / "adapter_config.json").is_file():
+        return Speaker(label, base, weights, system, base)
+    whole = base.model_copy(update={"name": str(weights), "revision": None})
+    return Speaker(label, whole, None, system, base)
+
+
+def default_reference(pool: Path) -> str:
+    """The alias to talk to when none is named: the one that was moved last."""
+    from tunesmith.pool import aliases, entries, history
+
+    pointers = aliases(pool)
+    if pointers:
+        return max(pointers, key=lambda alias: str(history(pool, alias)[-1]["time"]))
+    known = [entry.digest[:12] for entry in entries(pool)]
+    if known:
+        raise PoolError(
+            f"{pool}: no alias points to a model yet (none has passed its gate); name one: tunesmith chat {known[-1]}"
+        )
+    raise PoolError(
+        f"{pool}: no model in this pool yet. Make one with `tunesmith quickstart` or `tunesmith tune`, name the "
+        "right folder with --pool, or talk to any model with --model"
+    )
+
+
+def load(speaker: Speaker) -> "LocalGenerator":
+    """The model, ready to answer."""
+    from tunesmith.generate.local import LocalGenerator
+    from tunesmith.model.load import load_model
+    from tunesmith.render import renderer_for
+
+    renderer = renderer_for(model_folder(speaker.config), "last_turn")
+    return LocalGenerator(load_model(speaker.config, adapter=speaker.adapter), renderer, speaker.digest)
+
+
+def _base_of(manifest: Mapping[str, Any]) -> ModelConfig:
+    """How the entry's base is loaded: as its recipe says, or by the parent's name alone."""
+    if manifest.get("recipe"):
+        return ModelConfig.parse(tomllib.loads(manifest["recipe"]).get("model", {}), "the entry's recipe")
+    parent = manifest["parent"]
+    return ModelConfig(name=parent["name"], revision=parent.get("revision"))
+
+
+def _check_base(manifest: Mapping[str, Any], base: ModelConfig) -> None:
+    """Weights trained on one base answer wrongly on another."""
+    wanted, seen = manifest["parent"]["digest"], model_digest(model_folder(base))
+    if seen != wanted:
+        raise PoolError(
+            f"{manifest['digest'][:12]} was trained on {manifest['parent']['name']} with the digest {wanted[:12]}, but "
+            f"{base.name} has {seen[:12]} here; name the right base with --model"
+        )
