@@ -134,12 +134,10 @@ class Run:
             from tunesmith.train.plan import make_plan
 
             batches = self.batches(rendered)
-            plan = make_plan(
-                self.recipe.train, self.recipe.model, self.model_folder, RenderedFile(self.dir.path / "render"), batches
-            )
+            plan = make_plan(self.recipe.train, self.recipe.model, self.model_folder, batches)
             write_json(folder / "plan.json", plan)
             self.say(
-                f"train     {plan.num_steps:,} steps, {self.recipe.train.method}, learning rate {plan.learning_rate:.1e}"
+                f"train     {plan.num_steps:,} steps, {plan.config.method}, learning rate {plan.learning_rate:.1e}"
             )
             checkpoint = train(plan, load_model(self.recipe.model, attention=NAME), batches, folder)
             return {"step": checkpoint.step, "digest": checkpoint.digest, "method": checkpoint.method}

@@ -42,8 +42,8 @@ def test_reads_back_what_was_rendered(tmp_path, renderer):
         assert np.array_equal(got.tokens, expected.tokens)
         assert np.array_equal(got.loss_weights, expected.loss_weights)
     assert facts["num_in"] == facts["num_out"] == len(read) == 5
-    assert facts["num_tokens"] == read.num_tokens
-    assert facts["num_supervised"] == read.num_supervised
+    assert facts["num_tokens"] == sum(each.num_tokens for each in read)
+    assert facts["num_supervised"] == sum(each.num_supervised for each in read)
 
 
 def test_too_long_is_an_error_that_says_where_and_how_to_mend(tmp_path, renderer):

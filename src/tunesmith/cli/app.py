@@ -3,6 +3,8 @@
 Imports nothing heavy, so that `tunesmith --help` is instant; a command imports what it needs when it runs.
 """
 
+from typing import Any
+
 import typer
 from typer.core import TyperGroup
 
@@ -22,14 +24,14 @@ A first try, without any data of your own:
 class Commands(TyperGroup):
     """The top-level group: commands by section, and errors without tracebacks."""
 
-    def format_commands(self, ctx, formatter):  # type: ignore[no-untyped-def]
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         width = max(len(name) for name in self.commands)
         for title, names in SECTIONS.items():
             with formatter.section(title):
-                limit = formatter.width - width - 6
+                limit = formatter.width - width - 4
                 formatter.write_dl([(name, self.commands[name].get_short_help_str(limit)) for name in names])
 
-    def invoke(self, ctx):  # type: ignore[no-untyped-def]
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except (Exception, KeyboardInterrupt) as error:

@@ -44,7 +44,8 @@ def chat(
         typer.Option("--system", metavar="TEXT", help="The system message; by default the one it was trained with."),
     ] = None,
     temperature: Annotated[
-        float, typer.Option("--temperature", metavar="T", min=0, help="0 takes the most probable words; higher varies.")
+        float,
+        typer.Option("--temperature", metavar="T", min=0, help="0 takes the most probable words; higher varies."),
     ] = 0.0,
     max_tokens: Annotated[int, typer.Option("--max-tokens", metavar="N", min=1, help="The longest answer.")] = 256,
     once: Annotated[

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -75,10 +76,11 @@ class Dialogue:
 
     def _ask(self) -> str | None:
         """The next line; None when the person leaves."""
-        if sys.stdin.isatty():
-            import readline  # noqa: F401  (arrow keys and history for input())
         try:
-            self.console.print(Text("you> ", style="bold"), end="")
+            if sys.stdin.isatty():
+                import readline  # noqa: F401  (arrow keys and history for input())
+
+                return input("you> ").strip()
             return input().strip()
         except (EOFError, KeyboardInterrupt):
             self.console.print()
@@ -127,19 +129,20 @@ class Dialogue:
             for voice, text in zip(self.voices, texts, strict=True):
                 completion = voice.answer(question, self.system, self.sampling, _write_to(text))
                 text.plain = completion.text
+                if not completion.stopped:
+                    text.append(f"\n{_cut(completion)}", style="dim")
         self.console.print()
 
     def _say_if_cut(self, completion: Completion) -> None:
         if not completion.stopped:
-            note = f"(cut after {completion.num_tokens} tokens; --max-tokens allows more)"
-            error_console().print(note, style="dim")
+            error_console().print(_cut(completion), style="dim")
 
 
 class Growing:
     """Prints a text as it grows: each time only what is new."""
 
-    def __init__(self, to: object) -> None:
-        self.file = to.file  # type: ignore[attr-defined]
+    def __init__(self, to: Console) -> None:
+        self.file = to.file
         self.printed = ""
 
     def show(self, text: str) -> None:
@@ -149,6 +152,10 @@ class Growing:
             self.file.write(whole[len(self.printed) :])
             self.file.flush()
             self.printed = whole
+
+
+def _cut(completion: Completion) -> str:
+    return f"(cut after {completion.num_tokens} tokens; --max-tokens allows more)"
 
 
 def _write_to(text: Text) -> Callable[[str], None]:

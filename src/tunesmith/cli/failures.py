@@ -28,7 +28,8 @@ def explain(error: BaseException, command: str) -> Failure | None:
     """The failure to show for `error`; None when it is a defect of ours, whose traceback is worth seeing."""
     if isinstance(error, Interrupted):
         resume = ", with --resume" if command == "train" else ""
-        return Failure(f"{str(error).rstrip('.').capitalize()}{resume}.", 130, is_error=False)
+        message = str(error).rstrip(".")
+        return Failure(f"{message[:1].upper()}{message[1:]}{resume}.", 130, is_error=False)
     if isinstance(error, TunesmithError):
         return Failure(str(error), 2 if isinstance(error, ConfigError) else 1)
     if isinstance(error, KeyboardInterrupt):

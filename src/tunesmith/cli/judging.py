@@ -30,9 +30,16 @@ def evaluate(
     ] = None,
     scorer: Annotated[
         str,
-        typer.Option("--scorer", metavar="S", help="exact, contains, number, tool_call, likelihood, or your own file.py:function."),
+        typer.Option(
+            "--scorer",
+            metavar="S",
+            help="exact, contains, number, tool_call, likelihood, or your own file.py:function.",
+        ),
     ] = "exact",
-    split: Annotated[str | None, typer.Option("--split", metavar="S", help="Use only the items of this split: dev or gate.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", metavar="S", help="Use only the items of this split: dev or gate."),
+    ] = None,
     max_tokens: Annotated[int, typer.Option("--max-tokens", metavar="N", min=1, help="The longest answer.")] = 128,
     max_items: Annotated[
         int | None, typer.Option("--max-items", metavar="N", min=1, help="Use only the first so many items.")

@@ -22,7 +22,7 @@ def print_recipe_plan(recipe: "Recipe") -> None:
         rendered = run.render(run.data())
         run.pack(rendered)
         batches = run.batches(rendered)
-        plan = make_plan(recipe.train, recipe.model, run.model_folder, batches.rendered, batches)  # type: ignore[arg-type]
+        plan = make_plan(recipe.train, recipe.model, run.model_folder, batches)
     print_plan(plan, recipe.pack)
 
 

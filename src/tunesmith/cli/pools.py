@@ -13,7 +13,7 @@ pool_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(
     pool_app,
     name="pool",
-    help="Keep tuned models by digest, and move the names that point to them.",
+    help="Keep models by digest, and move the names on them.",
     epilog=example("tunesmith pool list", "tunesmith pool rollback cron"),
 )
 
@@ -28,7 +28,7 @@ DEFAULT_POOL = Path("pool")
 
 @pool_app.command("list", epilog=example("tunesmith pool list"))
 def list_entries(pool: Pool = DEFAULT_POOL) -> None:
-    """List all entries, oldest first, and the aliases that point to them."""
+    """List all entries, oldest first, with their aliases."""
     from tunesmith.cli.console import console, plain_table, print_table
     from tunesmith.pool import aliases, entries
 
@@ -48,7 +48,7 @@ def list_entries(pool: Pool = DEFAULT_POOL) -> None:
 
 @pool_app.command(epilog=example("tunesmith pool show cron"))
 def show(reference: Reference, pool: Pool = DEFAULT_POOL) -> None:
-    """Show what is known of an entry: where it came from, and why it was trusted."""
+    """Show where an entry came from, and why it was trusted."""
     from tunesmith.cli.console import console
     from tunesmith.cli.scores import print_verdict
     from tunesmith.pool import resolve
@@ -124,7 +124,7 @@ def verify(
     ] = None,
     pool: Pool = DEFAULT_POOL,
 ) -> None:
-    """Hash the weights again, and fail if they are not what was added."""
+    """Hash the weights again; fail if they have changed."""
     from tunesmith.cli.console import console
     from tunesmith.pool import entries, resolve
     from tunesmith.pool import verify as check
@@ -151,7 +151,7 @@ def add(
     ] = None,
     pool: Pool = DEFAULT_POOL,
 ) -> None:
-    """Add weights that were trained elsewhere; --model names their base."""
+    """Add weights from elsewhere; --model names their base."""
     from tunesmith.cli.console import console
     from tunesmith.cli.options import model_name
     from tunesmith.gate import read_verdict

@@ -51,7 +51,11 @@ def tune(
     model: Model = DEFAULT_MODEL,
     name: Annotated[
         str | None,
-        typer.Option("--name", metavar="NAME", help="The run's and the model's name; by default that of the first file."),
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="The run's and the model's name; by default that of the first file.",
+        ),
     ] = None,
     sets: Sets = None,
     runs: Runs = Path("runs"),
@@ -89,12 +93,13 @@ def quickstart(
     Copies the example's data and recipe into a folder (used as it is when it exists), and runs the recipe.
     """
     from tunesmith.cli.console import say
-    from tunesmith.cli.tuning import copy_example
+    from tunesmith.cli.tuning import copy_example, example_folder
     from tunesmith.recipe import load_recipe
 
-    is_new = copy_example("cron", folder)
-    say(f"example   {folder}/ {'holds a copy of the shipped example' if is_new else 'was there before: used as it is'}")
-    recipe = folder / "recipe.toml"
+    if not dry_run:
+        is_new = copy_example("cron", folder)
+        say(f"example   {folder}/ {'holds a copy of the shipped example' if is_new else 'was there: used as it is'}")
+    recipe = (folder if folder.exists() else example_folder("cron")) / "recipe.toml"
     _run(load_recipe(recipe, sets or ()), runs, dry_run, str(recipe))
 
 

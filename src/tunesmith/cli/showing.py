@@ -1,13 +1,18 @@
 """`tunesmith show`: what exactly would be trained."""
 
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tunesmith.cli.app import app, example
 from tunesmith.cli.options import DEFAULT_MODEL, Model, Sets, sections
+
+if TYPE_CHECKING:
+    from tunesmith.render import Renderer
+    from tunesmith.types import Conversation, Rendered
 
 
 @app.command(
@@ -24,7 +29,7 @@ def show(
     sets: Sets = None,
     plain: Annotated[bool, typer.Option("--plain", help="Mark trained tokens with ⟦ and ⟧ instead of color.")] = False,
 ) -> None:
-    """Print conversations token for token, and which of them are trained.
+    """Look at conversations as tokens: what exactly is trained?
 
     The first thing to run on new data. Trained tokens are on green, context is dim; where the output is no
     terminal, what is trained stands between ⟦ and ⟧.
@@ -43,7 +48,7 @@ def show(
     _print_all(islice(data(config), limit), renderer, plain or not console().is_terminal)
 
 
-def _print_all(conversations, renderer, is_plain: bool) -> None:  # type: ignore[no-untyped-def]
+def _print_all(conversations: "Iterable[Conversation]", renderer: "Renderer", is_plain: bool) -> None:
     from rich.text import Text
 
     from tunesmith.cli.console import console, count
@@ -66,5 +71,5 @@ def _print_all(conversations, renderer, is_plain: bool) -> None:  # type: ignore
     to.print(f"{count(num_shown, 'conversation')}, {num_tokens:,} tokens, {num_supervised:,} trained ({share:.0%})")
 
 
-def _counts(rendered) -> str:  # type: ignore[no-untyped-def]
+def _counts(rendered: "Rendered") -> str:
     return f"{rendered.num_tokens:,} tokens, {rendered.num_supervised:,} trained"

@@ -49,7 +49,7 @@ def _print_scores(to: Console, recipe: "Recipe", result: "RunResult") -> None:
     note = "In parentheses: 95 % intervals."
     if prices:
         note += (
-            f" {', '.join(prices)}: mean log-probability of the expected answer, nats per token; nearer 0 is better."
+            f" {', '.join(prices)}: mean log-probability of the expected answer in nats a token; nearer 0 is better."
         )
     print_paragraph(to, note, style="dim")
     to.print()

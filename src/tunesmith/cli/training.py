@@ -164,7 +164,7 @@ def _check_tokenizer(folder: Path, model: "ModelConfig") -> None:
 def _plan(settings: Settings, batches: "Batches", folder: Path) -> Any:
     from tunesmith.train.plan import make_plan
 
-    return make_plan(settings.train, settings.model, folder, batches.rendered, batches)  # type: ignore[arg-type]
+    return make_plan(settings.train, settings.model, folder, batches)
 
 
 def _train(settings: Settings, batches: "Batches", folder: Path, out: Path, resume: bool) -> None:

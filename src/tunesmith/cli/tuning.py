@@ -103,13 +103,13 @@ def copy_example(name: str, folder: Path) -> bool:
         return False
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder}: exists, but holds no recipe.toml; give another one with --folder")
-    source = _example_folder(name)
+    source = example_folder(name)
     with atomic_folder(folder) as temporary:
         shutil.copytree(source, temporary, ignore=shutil.ignore_patterns("__pycache__", ".*"), dirs_exist_ok=True)
     return True
 
 
-def _example_folder(name: str) -> Path:
+def example_folder(name: str) -> Path:
     """Inside the package when it was installed from a wheel, beside `src` in a source checkout."""
     package = Path(str(package_files("tunesmith")))
     for folder in (package / "examples" / name, package.parent.parent / "examples" / name):

@@ -111,19 +111,6 @@ class RenderedFile(Sequence[Rendered]):
         start, end = self._offsets[index], self._offsets[index + 1]
         return Rendered(self._ids[index], self._tokens[start:end], self._weights[start:end])
 
-    @property
-    def lengths(self) -> Any:
-        """Tokens of each conversation: int64 [N]."""
-        return np.diff(self._offsets)
-
-    @property
-    def num_tokens(self) -> int:
-        return int(self._tokens.size)
-
-    @property
-    def num_supervised(self) -> int:
-        return int(np.count_nonzero(self._weights))
-
 
 def _map(path: Path, kind: Any) -> Any:
     """A read-only memory map; an empty file, which cannot be mapped, is an empty array."""

@@ -22,7 +22,9 @@ def prepare(model: Any, config: TrainConfig) -> Any:
     if config.method == "lora":
         model = _attach_lora(model, config)
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer transformers renamed it; the old name works from 5.0 on
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     return model.train()
 
@@ -38,7 +40,9 @@ def _attach_lora(model: Any, config: TrainConfig) -> Any:
         task_type="CAUSAL_LM",
     )
     # The optimizer keeps fp32 masters of its own, so the adapter computes in the model's number format.
-    return get_peft_model(model, lora, autocast_adapter_dtype=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return get_peft_model(model, lora, autocast_adapter_dtype=False)
 
 
 def save_final(

@@ -4,6 +4,7 @@ Shown by `--dry-run`, kept as `plan.json` beside the recipe. A resumed run follo
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.errors import ModelError
 from tunesmith.model import ModelConfig
 from tunesmith.train import TrainConfig
+from tunesmith.types import Rendered
 
 if TYPE_CHECKING:
     from tunesmith.pack import Batches
-    from tunesmith.render.rendered_file import RenderedFile
 
 DEFAULT_LEARNING_RATE = {"lora": 2e-4, "full": 2e-5}
 _RUNTIME_BYTES = 500_000_000
@@ -42,10 +43,18 @@ class Plan:
     lines: tuple[Derived, ...]
 
 
-def make_plan(
-    config: TrainConfig, model: ModelConfig, folder: Path, rendered: "RenderedFile", batches: "Batches"
-) -> Plan:
-    """Derive the plan from the config, the model folder's headers (no weights are read) and the rendered data."""
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the plan needs to know of the data."""
+
+    num_conversations: int
+    num_tokens: int
+    num_supervised: int
+    longest: int
+
+
+def make_plan(config: TrainConfig, model: ModelConfig, folder: Path, batches: "Batches") -> Plan:
+    """Derive the plan from the config, the model folder's headers (no weights are read) and the batches."""
     from tunesmith.model.load import pick_device, pick_dtype
 
     device = pick_device()
@@ -54,8 +63,9 @@ def make_plan(
     num_warmup = round(num_steps * config.warmup)
     rate = config.learning_rate or DEFAULT_LEARNING_RATE[config.method]
     shapes = read_shapes(folder)
+    totals = _count(batches.rendered)
     lines = (
-        *_data_lines(config, rendered, batches, num_steps),
+        *_data_lines(config, totals, batches, num_steps),
         Derived("warmup", f"{num_warmup:,} steps", f"{config.warmup:.0%} of the steps"),
         Derived(
             "learning rate",
@@ -64,46 +74,49 @@ def make_plan(
         ),
         Derived("device", device.type, "the best one found"),
         Derived("number format", str(dtype).removeprefix("torch."), f"{dtype_reason}; masters are float32"),
-        *_memory_lines(config, shapes, dtype.itemsize, rendered, batches),
+        *_memory_lines(config, shapes, dtype.itemsize, _row_tokens(totals, batches)),
     )
     return Plan(config, num_steps, num_warmup, rate, str(dtype).removeprefix("torch."), lines)
 
 
-def _data_lines(
-    config: TrainConfig, rendered: "RenderedFile", batches: "Batches", num_steps: int
-) -> tuple[Derived, ...]:
-    total, supervised = rendered.num_tokens, rendered.num_supervised
+def _count(rendered: Sequence[Rendered]) -> Totals:
+    lengths, supervised = [], 0
+    for each in rendered:
+        lengths.append(each.num_tokens)
+        supervised += each.num_supervised
+    return Totals(len(lengths), sum(lengths), supervised, max(lengths))
+
+
+def _data_lines(config: TrainConfig, totals: Totals, batches: "Batches", num_steps: int) -> tuple[Derived, ...]:
+    mean = totals.num_tokens / totals.num_conversations
+    share = totals.num_supervised / totals.num_tokens
     size = batches.config.batch_conversations
-    passes = f"{len(rendered):,} conversations x {config.epochs:g} epochs / {size} a step"
+    passes = f"{totals.num_conversations:,} conversations x {config.epochs:g} epochs / {size} a step"
     capped = config.max_steps is not None and config.max_steps <= len(batches)
     return (
         Derived("steps", f"{num_steps:,}", "train.max_steps" if capped else f"{passes}, rounded up"),
         Derived(
             "tokens an epoch",
-            f"{total:,}",
-            f"{supervised:,} of them supervised ({supervised / max(total, 1):.0%}); the rest is context",
+            f"{totals.num_tokens:,}",
+            f"{totals.num_supervised:,} of them supervised ({share:.0%}); the rest is context",
         ),
         Derived(
             "tokens a step",
-            f"about {round(total / max(len(rendered), 1) * size):,}",
-            f"{size} conversations of {total / max(len(rendered), 1):.0f} tokens on average, without padding",
+            f"about {round(mean * size):,}",
+            f"{size} conversations of {mean:.0f} tokens on average, without padding",
         ),
     )
 
 
 def _memory_lines(
-    config: TrainConfig,
-    shapes: dict[str, list[int]],
-    itemsize: int,
-    rendered: "RenderedFile",
-    batches: "Batches",
+    config: TrainConfig, shapes: dict[str, list[int]], itemsize: int, row_tokens: int
 ) -> tuple[Derived, ...]:
     num_weights = sum(_size(shape) for shape in shapes.values())
     num_trained = num_weights if config.method == "full" else lora_size(shapes, config.rank)
     # A trained weight: its gradient in the model's format, and fp32 master, gradient and two moments.
     state = num_trained * (itemsize + 16)
     weights = (num_weights + (num_trained if config.method == "lora" else 0)) * itemsize
-    activations = _activation_bytes(shapes, itemsize, _row_tokens(rendered, batches), config.gradient_checkpointing)
+    activations = _activation_bytes(shapes, itemsize, row_tokens, config.gradient_checkpointing)
     total = weights + state + activations + _RUNTIME_BYTES
     parts = (
         f"weights {_gb(weights)}, optimizer and gradients {_gb(state)}, activations about {_gb(activations)}, "
@@ -115,12 +128,10 @@ def _memory_lines(
     )
 
 
-def _row_tokens(rendered: "RenderedFile", batches: "Batches") -> int:
+def _row_tokens(totals: Totals, batches: "Batches") -> int:
     """The largest row to expect: a step's conversations, unless the row limit cuts them."""
-    lengths = rendered.lengths
-    size = batches.config.batch_conversations
-    expected = max(float(lengths.mean()) * size * 1.2, float(lengths.max()))
-    return int(min(expected, batches.config.row_tokens))
+    a_step = totals.num_tokens / totals.num_conversations * batches.config.batch_conversations * 1.2
+    return int(min(max(a_step, totals.longest), batches.config.row_tokens))
 
 
 def _activation_bytes(shapes: dict[str, list[int]], itemsize: int, row_tokens: int, recompute: bool) -> int:
