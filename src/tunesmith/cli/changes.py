@@ -32,15 +32,15 @@ def print_changes(to: Console, result: "RunResult") -> None:
         return
     lost, gained = find_changes(result.folder / "evaluate", tasks)
     if lost:
-        shown = f", the first {MOST_LOST} of them" if len(lost) > MOST_LOST else ""
+        shown = f", {MOST_LOST} of them" if len(lost) > MOST_LOST else ""
         to.print(Text(f"\nWhat was lost: {count(len(lost), 'item')} that the base got right{shown}", style="bold"))
     else:
         to.print(Text("\nNothing was lost: the tuned model has all that the base got right.", style="bold"))
-    for change in lost[:MOST_LOST]:
+    for change in _spread(lost, MOST_LOST):
         _print_change(to, change)
     if gained:
         to.print(Text(f"\nWhat was gained: {count(len(gained), 'item')}; for example", style="bold"))
-    for change in _spread(gained):
+    for change in _spread(gained, MOST_GAINED):
         _print_change(to, change)
 
 
@@ -66,10 +66,10 @@ def _samples(folder: Path, tasks: set[str]) -> list[Sample]:
     return [Sample(**raw) for _, raw in read_jsonl(folder / "samples.jsonl") if raw["task"] in tasks]
 
 
-def _spread(changes: list[Change]) -> list[Change]:
+def _spread(changes: list[Change], most: int) -> list[Change]:
     """A few examples from all over the list: neighbors are often alike."""
-    step = max(1, len(changes) // MOST_GAINED)
-    return changes[::step][:MOST_GAINED]
+    step = max(1, len(changes) // most)
+    return changes[::step][:most]
 
 
 def _print_change(to: Console, change: Change) -> None:

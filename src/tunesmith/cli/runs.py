@@ -32,7 +32,7 @@ def run(
     """
     from tunesmith.recipe import load_recipe
 
-    _run(load_recipe(recipe, sets or ()), runs, dry_run, str(recipe))
+    _run(load_recipe(recipe, sets or ()), runs, dry_run, None if sets else recipe)
 
 
 @app.command(
@@ -75,7 +75,7 @@ def tune(
     to = console()
     to.print(f"# The recipe{'' if dry_run else f', saved as {saved}'}:", style="dim", soft_wrap=True)
     to.print(to_toml(recipe), soft_wrap=True)
-    _run(recipe, runs, dry_run, str(saved))
+    _run(recipe, runs, dry_run)
 
 
 @app.command(epilog=example("tunesmith quickstart"))
@@ -100,10 +100,11 @@ def quickstart(
         is_new = copy_example("cron", folder)
         say(f"example   {folder}/ {'holds a copy of the shipped example' if is_new else 'was there: used as it is'}")
     recipe = (folder if folder.exists() else example_folder("cron")) / "recipe.toml"
-    _run(load_recipe(recipe, sets or ()), runs, dry_run, str(recipe))
+    _run(load_recipe(recipe, sets or ()), runs, dry_run, None if sets else recipe)
 
 
-def _run(recipe: "Recipe", runs: Path, dry_run: bool, source: str) -> None:
+def _run(recipe: "Recipe", runs: Path, dry_run: bool, source: Path | None = None) -> None:
+    """`source` is the file that holds this very recipe; without one it is the copy in the run's folder."""
     if dry_run:
         from tunesmith.cli.plans import print_recipe_plan
 
@@ -114,4 +115,4 @@ def _run(recipe: "Recipe", runs: Path, dry_run: bool, source: str) -> None:
 
     began = time.monotonic()
     result = run_pipeline(recipe, runs, say)
-    print_summary(recipe, result, time.monotonic() - began, source)
+    print_summary(recipe, result, time.monotonic() - began, str(source or result.folder / "recipe.toml"))

@@ -161,7 +161,7 @@ def _say_counts(manifest: dict[str, Any], was_done: bool) -> None:
     if was_done:
         _say("Nothing to do: this was done before, on the same input and settings.")
     heldout = f", {manifest['num_heldout']:,} held out" if manifest.get("num_heldout") else ""
-    _say(f"{count(manifest['num_in'], 'record')} in, {manifest['num_out']:,} conversations out{heldout}")
+    _say(f"{count(manifest['num_in'], 'record')} in, {count(manifest['num_out'], 'conversation')} out{heldout}")
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in manifest["dropped_by_reason"].items())
     if reasons:
         _say(f"dropped, with the reason in dropped.jsonl: {reasons}")
