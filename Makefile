@@ -10,7 +10,7 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test test-all check format build clean
+.PHONY: help quickstart test test-all check format reference build clean
 
 help:
 	@echo "make quickstart   set up and run the shipped example end to end (minutes)"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-all     all tests, with those on the real model"
 	@echo "make check        lint, format and types"
 	@echo "make format       let ruff mend what it can"
+	@echo "make reference    write docs/cli.md and docs/recipe.md from the code"
 	@echo "make build        the wheel, in dist/"
 	@echo "make clean        remove the virtual environment and what was built"
 
@@ -38,6 +39,9 @@ check: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reference: $(VENV)/.dev
+	$(BIN)/python -m tunesmith.cli.reference docs
 
 build: $(VENV)/.dev
 	$(BIN)/python -m build --wheel

@@ -20,13 +20,12 @@ from drafts import FAMILIAR, Draft, Turns  # noqa: E402
 from everyday import EVERYDAY  # noqa: E402
 from skeletons import NearDuplicates, mask_slots  # noqa: E402
 
-SYSTEM = "Turn the schedule into a cron expression."
+SYSTEM = "Answer in cron."
 SEED = 20240229
-TRAIN = {"schedule": 1480, "near miss": 50, "correction": 200, "refusal": 220}
-NUM_EVERYDAY = 50
+TRAIN = {"schedule": 1470, "near miss": 50, "correction": 220, "refusal": 260}
 GOLDEN = {
-    "gate": {"schedule": 180, "correction": 22, "refusal": 22},
-    "dev": {"schedule": 64, "correction": 8, "refusal": 11},
+    "gate": {"schedule": 188, "correction": 22, "refusal": 14},
+    "dev": {"schedule": 68, "correction": 8, "refusal": 7},
 }
 
 
@@ -120,7 +119,7 @@ class Builder:
                 answer = draft[1]["value"]
                 conversations.append(messages([*draft[0], refusals.PREFIX * (tag == "refusal") + answer]))
         numbers = count(1)
-        conversations += [messages(list(pair), system=False) for pair in EVERYDAY[:NUM_EVERYDAY]]
+        conversations += [messages(list(pair), system=False) for pair in EVERYDAY]
         self.rng.shuffle(conversations)
         for conversation in conversations:
             kind = "train" if conversation[0]["role"] == "system" else "train-general"

@@ -157,7 +157,53 @@ Which is bigger, an elephant or a rabbit? = An elephant is bigger.
 Which is warmer, July in Spain or January in Spain? = July is warmer.
 """
 
-EVERYDAY = tuple(
-    (question.strip(), answer.strip())
-    for question, _, answer in (line.partition(" = ") for line in PAIRS.strip().splitlines())
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+OPERATIONS = (("+", lambda a, b: a + b), ("-", lambda a, b: a - b), ("*", lambda a, b: a * b))
+
+
+def sums() -> list[tuple[str, str]]:
+    """Numbers outside of schedules: next to cron, this is what a model forgets first."""
+    rows = []
+    for index in range(48):
+        sign, compute = OPERATIONS[index % 3]
+        left, right = 3 + (index * 7) % 17, 2 + (index * 5) % 8
+        left += right if sign == "-" else 0
+        rows.append((f"{left} {sign} {right} = ?", f"{left} {sign} {right} = {compute(left, right)}"))
+    return rows
+
+
+def calendar() -> list[tuple[str, str]]:
+    """Days and months outside of schedules."""
+    days = [
+        (f"Today is {day}. What day is tomorrow?", f"Tomorrow is {DAYS[(index + 1) % 7]}.")
+        for index, day in enumerate(DAYS)
+    ]
+    months = [
+        (f"It is {month}. Name the next month.", f"The next month is {MONTHS[(index + 1) % 12]}.")
+        for index, month in enumerate(MONTHS)
+    ]
+    return [*days, *months]
+
+
+EVERYDAY = (
+    *(
+        (question.strip(), answer.strip())
+        for question, _, answer in (line.partition(" = ") for line in PAIRS.strip().splitlines())
+    ),
+    *sums(),
+    *calendar(),
 )

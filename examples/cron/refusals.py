@@ -17,15 +17,8 @@ REASONS: dict[str, tuple[str, ...]] = {
     "weeks": ("it cannot count weeks.", "cannot skip weeks"),
     "sun": ("it knows no sunrise or sunset.", "does not know sunrise or sunset"),
     "holidays": ("it cannot skip holidays.", "it knows no holidays", "does not know holidays"),
-    "random": ("it has no random times.", "no random times"),
-    "events": ("it cannot react to events.", "cannot wait for events"),
     "lastday": ("it cannot find the last day of a month.", "no last day of a month"),
     "nth": ("it cannot count weekdays within a month.", "cannot count weekdays in a month"),
-    "minutes": (
-        "{odd} minutes do not divide an hour evenly.",
-        "{odd} minutes does not divide an hour evenly",
-    ),
-    "hours": ("{oddh} hours do not divide a day evenly.", "{oddh} hours does not divide a day evenly"),
 }
 
 FAMILIES: dict[str, tuple[str, ...]] = {
@@ -65,21 +58,6 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "on weekdays at {t}, leaving out national holidays", "every day at {t}, not on public holidays",
         "weekdays {t} without holidays",
     ),
-    "random": (
-        "at a random time every day", "at random", "every day at a random minute",
-        "at some random hour on {ds}", "randomly between {a} and {b}", "once a day, at a random time",
-        "at a random moment each {d}", "at an arbitrary time between {a} and {b}", "on a random day at {t}",
-        "every week on a random day at {t}", "at unpredictable times", "on a randomly chosen {d} at {t}",
-        "at random intervals",
-    ),
-    "events": (
-        "when a file changes", "after the backup finishes", "when the server starts", "when the disk is full",
-        "whenever a user logs in", "when a new mail arrives", "if the build fails",
-        "each time someone presses the button", "after every deployment", "when it rains",
-        "when the temperature drops below zero", "whenever the price falls",
-        "five minutes after the import has ended", "on every login", "when the network is down",
-        "each time the {noun} fails", "as a reaction to an error", "when the {noun} is complete",
-    ),
     "lastday": (
         "on the last day of every month at {t}", "at {t} on the last day of the month",
         "at the end of every month, {t}", "every month on the last day at {t}",
@@ -96,23 +74,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "each month's {nth} {d} at {t}", "every month on its {nth} {d} at {t}",
         "on the last weekday of every month at {t}", "at {t} every {nth} {d} in a month",
     ),
-    "minutes": (
-        "every {odd} minutes", "each {odd} minutes", "once every {odd} minutes", "every {odd} min",
-        "{odd} minutes apart", "interval: {odd} minutes", "every {odd} minutes around the clock",
-        "in steps of {odd} minutes", "exactly {odd} minutes after each run", "with a period of {odd} minutes",
-        "every {odd} minutes without a break", "every {odd} minutes on weekdays",
-        "every {odd} minutes from {a} to {b}", "once per {odd} minutes",
-    ),
-    "hours": (
-        "every {oddh} hours", "each {oddh} hours", "once every {oddh} hours", "every {oddh}h",
-        "{oddh} hours apart", "interval: {oddh} hours", "every {oddh} hours around the clock",
-        "in steps of {oddh} hours", "exactly {oddh} hours after each run", "with a period of {oddh} hours",
-        "every {oddh} hours without a break", "once per {oddh} hours", "every {oddh} hours, day and night",
-    ),
 }  # fmt: skip
-
-ODD_MINUTES = (7, 8, 9, 11, 13, 14, 16, 17, 18, 22, 24, 25, 35, 40, 45, 50, 55, 75, 90)
-ODD_HOURS = (5, 7, 9, 10, 11, 13, 14, 15, 16, 18, 20, 22, 36)
 
 
 def details(rng: Random) -> dict[str, str]:
@@ -131,12 +93,9 @@ def details(rng: Random) -> dict[str, str]:
         "domn": str(rng.randint(1, 28)),
         "year": str(rng.randint(2026, 2039)),
         "s": str(rng.choice((2, 3, 4, 5, 10, 12, 15, 20, 25, 30, 35, 40, 45, 50))),
-        "odd": str(rng.choice(ODD_MINUTES)),
-        "oddh": str(rng.choice(ODD_HOURS)),
         "nth": rng.choice(("first", "second", "third", "fourth", "1st", "2nd", "3rd", "4th")),
         "off": rng.choice(("an hour", "half an hour", "ten minutes", "20 minutes", "two hours", "five minutes")),
         "weekno": str(rng.randint(2, 51)),
-        "noun": rng.choice(frames.NOUNS),
     }
 
 

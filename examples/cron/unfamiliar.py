@@ -165,12 +165,8 @@ GATE_REFUSALS: dict[str, tuple[str, ...]] = {
         "weekdays {t}, bank holidays off please",
         "{t} daily, unless it happens to be Christmas or another public holiday",
     ),
-    "random": ("surprise me, any old time each day", "pick a moment by dice between {a} and {b}"),
-    "events": ("as soon as somebody uploads a file", "right after the previous job is done"),
     "lastday": ("month's end, final day, {t}", "on the very last date of each month, be it 28 or 31, {t}"),
     "nth": ("board meets the {nth} {d} of the month, {t}", "{t}, month's final {d}"),
-    "minutes": ("leave {odd} minutes between runs, always", "{odd}-minute rhythm, day and night"),
-    "hours": ("let exactly {oddh} hours go by between two runs", "{oddh}-hourly doses, day and night"),
 }
 
 DEV_REFUSALS: dict[str, tuple[str, ...]] = {
@@ -179,10 +175,6 @@ DEV_REFUSALS: dict[str, tuple[str, ...]] = {
     "weeks": ("skip a week, then {d} {t}, skip a week again",),
     "sun": ("when dawn breaks",),
     "holidays": ("{t} each working day but take national holidays into account",),
-    "random": ("roll the dice for the hour",),
-    "events": ("once the server has come back up",),
     "lastday": ("books close on the month's last day, {t}",),
     "nth": ("{nth} {d} monthly, {t}",),
-    "minutes": ("wait {odd} minutes, go, wait {odd} minutes, go",),
-    "hours": ("{oddh} hours between feedings, no matter the day",),
 }

@@ -19,13 +19,14 @@ from tunesmith.evaluate import Task, TaskConfig, evaluate
 from tunesmith.evaluate.run import REPORT
 from tunesmith.files import RunDir, fingerprint, open_text, read_json, write_json, write_jsonl
 from tunesmith.gate import gate
-from tunesmith.model import model_digest, model_folder, tokenizer_folder
+from tunesmith.model import ModelConfig, model_digest, model_folder, tokenizer_folder
 from tunesmith.pack import Batches, pack
 from tunesmith.pool import add, promote, record_verdict
+from tunesmith.progress import count, format_seconds
 from tunesmith.recipe import HELDOUT, Recipe, to_toml
 from tunesmith.render import Renderer, render, renderer_for
 from tunesmith.render.rendered_file import RenderedFile
-from tunesmith.train import train
+from tunesmith.train import TrainConfig, train
 from tunesmith.types import Checkpoint, Entry, Report, Verdict
 from tunesmith.verify import Item, item_from_conversation, load_scorer, read_items
 
@@ -124,27 +125,17 @@ class Run:
 
         manifest = self.stage("pack", [self.recipe.pack, self.recipe.train.epochs, before["fingerprint"]], work)
         size = self.recipe.pack.batch_conversations
-        self.say(f"pack      {manifest['num_batches']:,} steps of {size} conversations, no padding")
+        self.say(f"pack      {count(manifest['num_batches'], 'step')} of {size} conversations, no padding")
         return manifest
 
     def train(self, rendered: dict[str, Any], packed: dict[str, Any]) -> Checkpoint:
         def work(folder: Path) -> dict[str, Any]:
-            from tunesmith.model.load import load_model
-            from tunesmith.train.attention import NAME
-            from tunesmith.train.plan import make_plan
-
             batches = self.batches(rendered)
-            plan = make_plan(self.recipe.train, self.recipe.model, self.model_folder, batches)
-            write_json(folder / "plan.json", plan)
-            self.say(
-                f"train     {plan.num_steps:,} steps, {plan.config.method}, learning rate {plan.learning_rate:.1e}"
-            )
-            checkpoint = train(plan, load_model(self.recipe.model, attention=NAME), batches, folder)
-            return {"step": checkpoint.step, "digest": checkpoint.digest, "method": checkpoint.method}
+            return train_batches(self.recipe.train, self.recipe.model, self.model_folder, batches, folder, self.say)
 
         inputs = [self.recipe.train, self.recipe.model, packed["fingerprint"], self.model_digest]
         manifest = self.stage("train", inputs, work)
-        self.say(f"train     done: {manifest['step']:,} steps in {manifest['seconds']:,.0f} s")
+        self.say(f"train     done: {count(manifest['step'], 'step')} in {format_seconds(manifest['seconds'])}")
         path = self.dir.path / "train" / "final"
         return Checkpoint(path, manifest["step"], manifest["digest"], manifest["method"])
 
@@ -235,6 +226,21 @@ def _facts(
     }
 
 
+def train_batches(
+    config: TrainConfig, model: ModelConfig, base: Path, batches: Batches, folder: Path, say: Say
+) -> dict[str, Any]:
+    """Plan, load `model` from its folder `base`, and train it in `folder`; the facts for the manifest."""
+    from tunesmith.model.load import load_model
+    from tunesmith.train.attention import NAME
+    from tunesmith.train.plan import make_plan
+
+    plan = make_plan(config, model, base, batches)
+    write_json(folder / "plan.json", plan)
+    say(f"train     {count(plan.num_steps, 'step')}, {config.method}, learning rate {plan.learning_rate:.1e}")
+    checkpoint = train(plan, load_model(model, attention=NAME), batches, folder)
+    return {"step": checkpoint.step, "digest": checkpoint.digest, "method": checkpoint.method}
+
+
 def load_generator(recipe: Recipe, checkpoint: Checkpoint | None, digest: str, renderer: Renderer) -> Any:
     """The base or the tuned model, ready to answer."""
     from tunesmith.generate.local import LocalGenerator
@@ -244,13 +250,8 @@ def load_generator(recipe: Recipe, checkpoint: Checkpoint | None, digest: str, r
     if checkpoint is not None and checkpoint.method == "lora":
         adapter = checkpoint.path
     elif checkpoint is not None:
-        config = replace_name(config, checkpoint.path)
+        config = config.model_copy(update={"name": str(checkpoint.path), "revision": None})
     return LocalGenerator(load_model(config, adapter=adapter), renderer, digest)
-
-
-def replace_name(config: Any, folder: Path) -> Any:
-    """The same way of loading, from another folder."""
-    return config.model_copy(update={"name": str(folder), "revision": None})
 
 
 def prepare_tasks(recipe: Recipe, heldout: Path) -> tuple[Task, ...]:

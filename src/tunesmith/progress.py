@@ -26,6 +26,11 @@ def format_seconds(seconds: float) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
+def count(number: int, noun: str) -> str:
+    """`1 step`, `1,200 steps`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def format_value(value: Any) -> str:
     """Counts with thousands separators, small floats in scientific notation, others with three decimals."""
     if isinstance(value, float):

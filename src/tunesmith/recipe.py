@@ -61,9 +61,7 @@ class Recipe(Config):
 
 def load_recipe(path: Path, sets: Sequence[str] = ()) -> Recipe:
     """Read a recipe file, apply `--set` strings, and make its paths independent of the current directory."""
-    values = _read(path, ())
-    for each in sets:
-        _apply_set(values, each)
+    values = apply_sets(_read(path, ()), sets)
     values.setdefault("name", path.parent.name if path.stem == "recipe" else path.stem)
     recipe = Recipe.parse(values, str(path))
     _raise_problems(recipe, str(path))
@@ -72,9 +70,7 @@ def load_recipe(path: Path, sets: Sequence[str] = ()) -> Recipe:
 
 def build_recipe(values: Mapping[str, Any], sets: Sequence[str] = (), where: str = "command line") -> Recipe:
     """A recipe from nested values and `--set` strings."""
-    merged = merge(values, {})
-    for each in sets:
-        _apply_set(merged, each)
+    merged = apply_sets(merge(values, {}), sets)
     recipe = Recipe.parse(merged, where)
     _raise_problems(recipe, where)
     return recipe
@@ -111,7 +107,10 @@ def _raise_problems(recipe: Recipe, where: str) -> None:
 
 def to_toml(recipe: Recipe) -> str:
     """The TOML that reproduces `recipe`; fields at their defaults are left out."""
-    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_defaults=True, exclude_none=True))
+    values = recipe.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+    # The model is named even when it is the default: it decides more than all other fields.
+    values["model"] = {"name": recipe.model.name, **values.get("model", {})}
+    return tomli_w.dumps({key: values[key] for key in Recipe.model_fields if key in values})
 
 
 def default_evaluation(scorer: str = LIKELIHOOD) -> dict[str, Any]:
@@ -176,6 +175,15 @@ def _absolute(path: Any, folder: Path) -> Any:
     return str((folder / Path(path).expanduser()).resolve()) if isinstance(path, str) else path
 
 
+def apply_sets(values: dict[str, Any], sets: Sequence[str]) -> dict[str, Any]:
+    """Lay `--set` strings over nested values; paths in them are relative to the current directory."""
+    for each in sets:
+        _apply_set(values, each)
+    # Paths from files are absolute by now, so this touches only those that were just set.
+    _make_paths_absolute(values, Path.cwd())
+    return values
+
+
 def _apply_set(values: dict[str, Any], text: str) -> None:
     """Apply one `a.b=c`; the value is read as TOML where it is TOML, else as plain text."""
     key, equals, raw = text.partition("=")
@@ -204,6 +212,7 @@ __all__ = [
     "HELDOUT",
     "Recipe",
     "TaskConfig",
+    "apply_sets",
     "build_recipe",
     "check",
     "default_evaluation",

@@ -122,19 +122,17 @@ def canonical_field(field: str) -> str:
 
 
 def test_refusals_have_the_fixed_forms():
-    forms = {
-        refusals.PREFIX + texts[0].format(odd=n, oddh=n) for texts in refusals.REASONS.values() for n in range(100)
-    }
+    forms = {refusals.PREFIX + texts[0] for texts in refusals.REASONS.values()}
     found = [answer for answer in train_answers() if answer.startswith(refusals.PREFIX)]
     assert set(found) <= forms
-    assert 0.05 <= len(found) / len(scheduling()) <= 0.09
+    assert 0.08 <= len(found) / len(scheduling()) <= 0.15
 
 
 def test_share_of_corrections_and_of_everyday_questions():
     corrected = sum(len(row["messages"]) > 3 for row in scheduling())
-    assert 0.05 <= corrected / len(scheduling()) <= 0.08
+    assert 0.08 <= corrected / len(scheduling()) <= 0.12
     assert any(len(row["messages"]) > 5 for row in scheduling())
-    assert len(rows("train.jsonl")) - len(scheduling()) <= 0.08 * len(rows("train.jsonl"))
+    assert len(rows("train.jsonl")) - len(scheduling()) <= 0.12 * len(rows("train.jsonl"))
 
 
 def test_prompts_are_distinct():
@@ -209,9 +207,9 @@ def test_every_cluster_has_every_kind(split, cluster):
     assert {row["tags"][1] for row in found if row["tags"][0] == "schedule"} == set(schedules.KINDS)
     assert {row["tags"][1] for row in found if row["tags"][0] == "refusal"} == set(refusals.REASONS)
     shares = Counter(row["tags"][0] for row in found)
-    assert 0.75 <= shares["schedule"] / len(found) <= 0.85
+    assert 0.75 <= shares["schedule"] / len(found) <= 0.87
     assert 0.08 <= shares["correction"] / len(found) <= 0.15
-    assert 0.08 <= shares["refusal"] / len(found) <= 0.15
+    assert 0.06 <= shares["refusal"] / len(found) <= 0.12
 
 
 def test_every_golden_answer_scores_full_marks():

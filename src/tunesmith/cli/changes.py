@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from tunesmith.cli.console import count, one_line
+from tunesmith.cli.console import one_line
 from tunesmith.files import read_jsonl
+from tunesmith.progress import count
 from tunesmith.types import Report, Sample
 
 if TYPE_CHECKING:

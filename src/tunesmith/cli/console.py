@@ -53,8 +53,3 @@ def one_line(text: str, width: int) -> str:
     """A text on one line, line breaks as ` / `, cut to `width`."""
     joined = " / ".join(part.strip() for part in text.splitlines() if part.strip())
     return joined if len(joined) <= width else joined[: max(width - 3, 1)] + "..."
-
-
-def count(number: int, word: str) -> str:
-    """`1 item`, `1,234 items`."""
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"

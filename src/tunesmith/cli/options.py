@@ -37,27 +37,14 @@ DryRun = Annotated[
 def sections(command: str, sets: Sequence[str] | None, *names: str) -> dict[str, dict[str, Any]]:
     """The `--set` strings as tables of the recipe; only those in `names` are read by `command`."""
     from tunesmith.errors import ConfigError
-    from tunesmith.recipe import _apply_set
+    from tunesmith.recipe import apply_sets
 
-    values: dict[str, Any] = {}
-    for each in sets or ():
-        _apply_set(values, each)
+    values = apply_sets({}, sets or ())
     foreign = [name for name in values if name not in names]
     if foreign:
         known = ", ".join(f"{name}.*" for name in names)
         raise ConfigError(f"--set {foreign[0]}: `tunesmith {command}` reads only {known}")
     return {name: values.get(name, {}) for name in names}
-
-
-def file_paths(files: Sequence[Path]) -> list[str]:
-    """Paths that mean the same from any folder, so that a saved recipe can be run from anywhere."""
-    return [str(path.expanduser().absolute()) for path in files]
-
-
-def model_name(name: str) -> str:
-    """A model's name, absolute when it is a path that exists here."""
-    path = Path(name).expanduser()
-    return str(path.absolute()) if path.exists() else name
 
 
 def do_stage(out: Path, stage: str, inputs: Any, work: Callable[[Path], dict[str, Any]]) -> tuple[dict[str, Any], bool]:

@@ -153,7 +153,7 @@ def add(
 ) -> None:
     """Add weights from elsewhere; --model names their base."""
     from tunesmith.cli.console import console
-    from tunesmith.cli.options import model_name
+    from tunesmith.doors import model_name
     from tunesmith.gate import read_verdict
     from tunesmith.model import ModelConfig, model_digest, model_folder
     from tunesmith.pool import add as keep

@@ -1,4 +1,4 @@
-"""docs/cli.md, made from the commands themselves: `python -m tunesmith.cli.reference docs/cli.md` writes it anew."""
+"""docs/cli.md and docs/recipe.md, made from the commands and schemas: `make reference` writes them anew."""
 
 import sys
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tunesmith.cli.app import SECTIONS
 INTRODUCTION = """\
 # The command line
 
-Made from the commands' own words by `python -m tunesmith.cli.reference docs/cli.md`; change them, not this page.
+Made from the commands' own words by `make reference`; change them, not this page.
 
 Every command has `--help`. Results go to the standard output, progress and complaints to the standard error. Exit
 codes: 0 done, 1 an error, 2 a recipe, field or option that cannot work, 130 stopped with Ctrl-C; `tunesmith gate`
@@ -93,5 +93,47 @@ def _default(option: Any) -> str:
     return f" Default: `{option.default}`."
 
 
+RECIPE_INTRODUCTION = """\
+# The fields of a recipe
+
+Made from the schemas' own words by `make reference`; change them, not this page. Write them in TOML, one table for
+each stage, or set one with `--set TABLE.FIELD=VALUE`."""
+
+
+def recipe_reference() -> str:
+    """The page of all recipe fields: one table for each stage's config."""
+    from tunesmith.evaluate import TaskConfig
+    from tunesmith.recipe import Recipe
+
+    parts = [RECIPE_INTRODUCTION]
+    for name, field in Recipe.model_fields.items():
+        if name == "name":
+            continue
+        config: Any = field.annotation
+        parts += [f"## {name}\n\n{config.__doc__}", _field_table(config)]
+        if name == "evaluate":
+            parts += [f"### evaluate.tasks\n\n{TaskConfig.__doc__}", _field_table(TaskConfig)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _field_table(config: Any) -> str:
+    rows = [
+        f"| `{name}` | {_shown_default(field)} | {' '.join(str(field.description).split())} |"
+        for name, field in config.model_fields.items()
+    ]
+    return "\n".join(["| field | default | |", "|---|---|---|", *rows])
+
+
+def _shown_default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    if field.default is None:
+        return "none"
+    return "empty" if field.default in ((), {}) else f"`{field.default}`"
+
+
+PAGES = {"cli.md": reference, "recipe.md": recipe_reference}
+
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(reference(), encoding="utf-8")
+    for page, make in PAGES.items():
+        (Path(sys.argv[1]) / page).write_text(make(), encoding="utf-8")

@@ -67,7 +67,7 @@ def tune(
     held-out part and on everyday questions, and prints the recipe that does the same again.
     """
     from tunesmith.cli.console import console
-    from tunesmith.cli.tuning import recipe_for_data
+    from tunesmith.doors import recipe_for_data
     from tunesmith.recipe import to_toml
 
     recipe = recipe_for_data(files, model, name, sets or ())
@@ -93,7 +93,7 @@ def quickstart(
     Copies the example's data and recipe into a folder (used as it is when it exists), and runs the recipe.
     """
     from tunesmith.cli.console import say
-    from tunesmith.cli.tuning import copy_example, example_folder
+    from tunesmith.doors import copy_example, example_folder
     from tunesmith.recipe import load_recipe
 
     if not dry_run:

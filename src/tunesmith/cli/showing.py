@@ -51,7 +51,8 @@ def show(
 def _print_all(conversations: "Iterable[Conversation]", renderer: "Renderer", is_plain: bool) -> None:
     from rich.text import Text
 
-    from tunesmith.cli.console import console, count
+    from tunesmith.cli.console import console
+    from tunesmith.progress import count
     from tunesmith.render.show import legend, plain_legend, plain_text, rich_text
 
     to = console()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.cli.options import model_name
+from tunesmith.doors import model_name
 from tunesmith.errors import ConfigError, PoolError
 from tunesmith.files import folder_digest
 from tunesmith.model import ModelConfig, model_digest, model_folder

@@ -139,7 +139,7 @@ def rendered_mark(folder: Path) -> str:
 
 
 def _say_batches(batches: "Batches") -> None:
-    from tunesmith.cli.console import count
+    from tunesmith.progress import count
 
     rows = [[row.num_tokens for row in batches[index].rows] for index in range(len(batches))]
     lengths = sorted(length for step in rows for length in step)
@@ -156,7 +156,7 @@ def _say_batches(batches: "Batches") -> None:
 
 
 def _say_counts(manifest: dict[str, Any], was_done: bool) -> None:
-    from tunesmith.cli.console import count
+    from tunesmith.progress import count
 
     if was_done:
         _say("Nothing to do: this was done before, on the same input and settings.")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunesmith.cli.app import app, example
-from tunesmith.cli.options import DEFAULT_MODEL, DryRun, Out, Sets, file_paths, model_name, sections
+from tunesmith.cli.options import DEFAULT_MODEL, DryRun, Out, Sets, sections
+from tunesmith.doors import file_paths, model_name
 
 if TYPE_CHECKING:
     from tunesmith.model import ModelConfig
@@ -170,11 +171,10 @@ def _plan(settings: Settings, batches: "Batches", folder: Path) -> Any:
 def _train(settings: Settings, batches: "Batches", folder: Path, out: Path, resume: bool) -> None:
     from tunesmith.cli.console import console, say
     from tunesmith.errors import ConfigError
-    from tunesmith.files import StageFolder, fingerprint, write_json
+    from tunesmith.files import StageFolder, fingerprint
     from tunesmith.model import model_digest
-    from tunesmith.model.load import load_model
-    from tunesmith.train import train as run_training
-    from tunesmith.train.attention import NAME
+    from tunesmith.pipeline import train_batches
+    from tunesmith.progress import count
 
     stage = StageFolder(out / "train", "train")
     mark = fingerprint([settings.train, settings.model, batches.fingerprint, model_digest(folder)])
@@ -185,10 +185,6 @@ def _train(settings: Settings, batches: "Batches", folder: Path, out: Path, resu
         )
     if stage.is_done(mark):
         return console().print(f"Nothing to do: the training in {out} is done.", soft_wrap=True)
-    work = stage.open(mark)
-    plan = _plan(settings, batches, folder)
-    write_json(work / "plan.json", plan)
-    say(f"train     {plan.num_steps:,} steps, {settings.train.method}, learning rate {plan.learning_rate:.1e}")
-    checkpoint = run_training(plan, load_model(settings.model, attention=NAME), batches, work)
-    stage.finish(mark, step=checkpoint.step, digest=checkpoint.digest, method=checkpoint.method)
-    say(f"train     done: {checkpoint.step:,} steps; the result is {checkpoint.path}")
+    facts = train_batches(settings.train, settings.model, folder, batches, stage.open(mark), say)
+    stage.finish(mark, **facts)
+    say(f"train     done: {count(facts['step'], 'step')}; the result is {out / 'train' / 'final'}")

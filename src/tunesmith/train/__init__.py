@@ -49,8 +49,8 @@ class TrainConfig(Config):
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay of AdamW, on matrices only."""
 
-    clip_norm: float | None = Field(default=1.0, gt=0)
-    """Largest gradient norm; larger gradients are scaled down. None leaves them alone."""
+    clip_norm: float = Field(default=1.0, gt=0)
+    """Largest gradient norm; larger gradients are scaled down to it (1e9 leaves all alone)."""
 
     checkpoint_steps: int = Field(default=50, ge=1)
     """Optimizer steps between checkpoints; the newest one is kept for resuming."""

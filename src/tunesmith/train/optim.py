@@ -44,10 +44,9 @@ class MasterAdamW:
                 gradient += parameter.grad
                 parameter.grad = None
 
-    def step(self, learning_rate: float, clip_norm: float | None) -> float:
+    def step(self, learning_rate: float, clip_norm: float) -> float:
         """Clip, step, round into the model, clear; returns the gradient norm before clipping."""
-        limit = clip_norm if clip_norm is not None else float("inf")
-        norm = float(torch.nn.utils.clip_grad_norm_(self.masters, limit))
+        norm = float(torch.nn.utils.clip_grad_norm_(self.masters, clip_norm))
         for group in self.inner.param_groups:
             group["lr"] = learning_rate
         self.inner.step()

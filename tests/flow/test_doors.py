@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith.cli.tuning import copy_example, holdout_of, recipe_for_data
+from tunesmith.doors import copy_example, holdout_of, recipe_for_data
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.recipe import load_recipe, to_toml
 

@@ -1,4 +1,4 @@
-"""What `tune` and `quickstart` start from: a recipe for bare data, and a copy of the shipped example."""
+"""The easy doors: a recipe for data and nothing else (`tune`), and a copy of the shipped example (`quickstart`)."""
 
 import re
 import shutil
@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.cli.options import file_paths, model_name
 from tunesmith.errors import ConfigError, DataError, TunesmithError
 from tunesmith.files import atomic_folder
 
@@ -86,6 +85,17 @@ def _look_through(config: "DataConfig") -> Answers:
     for conversation in data(config, on_drop=lambda dropped: None):
         answers.add(conversation)
     return answers
+
+
+def file_paths(files: Sequence[Path]) -> list[str]:
+    """Paths that mean the same from any folder, so that a saved recipe can be run from anywhere."""
+    return [str(path.expanduser().absolute()) for path in files]
+
+
+def model_name(name: str) -> str:
+    """A model's name, absolute when it is a path that exists here."""
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.exists() else name
 
 
 def _name(file: Path) -> str:
