@@ -8,22 +8,9 @@ from random import Random
 import wording
 from schedules import MINUTE_STEPS, WEEKDAYS, WEEKEND, Schedule, sample_time
 
-DELTAS = {
-    5: ("5 minutes", "five minutes"),
-    10: ("10 minutes", "ten minutes"),
-    15: ("15 minutes", "a quarter of an hour"),
-    20: ("20 minutes",),
-    30: ("half an hour", "30 minutes"),
-    60: ("an hour", "one hour"),
-    90: ("an hour and a half",),
-    120: ("two hours", "2 hours"),
-    180: ("three hours",),
-}
 # Which kinds of schedule each change applies to.
 APPLIES: dict[str, tuple[str, ...]] = {
     "time": ("daily", "weekdays", "weekend", "weekly", "days", "monthly", "yearly", "quarterly", "season"),
-    "later": ("daily", "weekdays", "weekend", "weekly", "days", "monthly", "yearly"),
-    "earlier": ("daily", "weekdays", "weekend", "weekly", "days", "monthly", "yearly"),
     "day": ("weekly", "days", "weekdays", "daily"),
     "weekdays": ("daily", "several"),
     "weekend": ("daily", "weekdays"),
@@ -37,16 +24,6 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "at {t} instead", "move it to {t}", "set the time to {t}", "I would rather have {t}", "use {t}",
         "same days, but at {t}", "{t} is better", "do it at {t}", "rather {t}", "same thing at {t}",
         "it should be {t}", "start at {t} instead", "the time is {t}", "let's say {t}",
-    ),
-    "later": (
-        "move it {delta} later", "{delta} later", "make it {delta} later", "start {delta} later",
-        "delay it by {delta}", "run it {delta} later", "same but {delta} later", "let it start {delta} later",
-        "add {delta}", "postpone it by {delta}", "it can wait {delta}", "{delta} after that time",
-    ),
-    "earlier": (
-        "move it {delta} earlier", "{delta} earlier", "make it {delta} earlier", "start {delta} earlier",
-        "run it {delta} earlier", "same but {delta} earlier", "let it start {delta} earlier",
-        "subtract {delta}", "{delta} before that time", "do it {delta} sooner",
     ),
     "day": (
         "make it {ds}", "make it {ds} instead", "on {ds} instead", "change the day to {d}", "only on {ds}",
@@ -92,8 +69,6 @@ def revise(change: str, schedule: Schedule, rng: Random) -> tuple[Schedule, dict
     """The schedule after a change, and the slots that say it; None where the change does not apply."""
     if schedule.kind not in APPLIES[change]:
         return None
-    if change in ("later", "earlier"):
-        return shift(change, schedule, rng)
     if change == "time":
         hour, minute = sample_time(rng)
         revised = replace(schedule, hour=(hour,), minute=(minute,))
@@ -115,17 +90,6 @@ def revise(change: str, schedule: Schedule, rng: Random) -> tuple[Schedule, dict
     days = {"weekdays": WEEKDAYS, "weekend": WEEKEND, "daily": ()}[change]
     kind = "several" if schedule.kind == "several" else change
     return replace(schedule, kind=kind, day=days), {}
-
-
-def shift(change: str, schedule: Schedule, rng: Random) -> tuple[Schedule, dict[str, str]] | None:
-    """Move the time of day, unless that would cross midnight into another day."""
-    delta = rng.choice(tuple(DELTAS))
-    hour, minute = schedule.times[0]
-    moment = hour * 60 + minute + (delta if change == "later" else -delta)
-    if not 0 <= moment < 24 * 60:
-        return None
-    revised = replace(schedule, hour=(moment // 60,), minute=(moment % 60,))
-    return revised, {"delta": rng.choice(DELTAS[delta])}
 
 
 def framed(change: str, values: dict[str, str], rng: Random) -> str:

@@ -68,18 +68,16 @@ def values(numbers: tuple[int, ...]) -> str:
 
 
 def sample_time(rng: Random) -> tuple[int, int]:
-    """A time of day: any hour, a minute that is mostly a multiple of five."""
+    """A time of day: any hour, a minute that is a multiple of five."""
     hour = rng.choice((*range(24), *range(5, 23), *range(6, 20)))
     roll = rng.random()
-    if roll < 0.32:
+    if roll < 0.4:
         return hour, 0
-    if roll < 0.46:
+    if roll < 0.6:
         return hour, 30
-    if roll < 0.58:
+    if roll < 0.8:
         return hour, rng.choice((15, 45))
-    if roll < 0.86:
-        return hour, rng.randrange(5, 60, 5)
-    return hour, rng.randrange(1, 60)
+    return hour, rng.randrange(5, 60, 5)
 
 
 def sample_days(rng: Random) -> tuple[int, ...]:
@@ -122,12 +120,12 @@ def sample_several(rng: Random) -> Schedule:
 
 def sample_hourly(rng: Random) -> Schedule:
     """One fixed minute of every hour, sometimes on certain days only."""
-    return Schedule("hourly", (rng.randrange(60),), day=some_days(rng, 0.75))
+    return Schedule("hourly", (rng.randrange(0, 60, 5),), day=some_days(rng, 0.8))
 
 
 def sample_hours(rng: Random) -> Schedule:
     """Every N hours, on the hour or at another minute."""
-    minute = 0 if rng.random() < 0.4 else rng.randrange(1, 60)
+    minute = 0 if rng.random() < 0.6 else rng.randrange(5, 60, 5)
     return Schedule("hours", (minute,), every=rng.choice(HOUR_STEPS), day=some_days(rng, 0.75))
 
 

@@ -149,6 +149,7 @@ def check(index: int, field: str) -> None:
             raise NotCron(f"'{shorten(part)}' is not a {FIELDS[index]}: it is no value, range, or step.")
         for name in match.group(1, 2):
             check_value(index, name)
+        check_order(index, *match.group(1, 2))
         step = match.group(3)
         if step is not None and (len(step) > 4 or int(step) == 0):
             raise NotCron(f"'/{shorten(step)}' is not a step for the {FIELDS[index]}.")
@@ -161,6 +162,17 @@ def check_value(index: int, name: str | None) -> None:
     low, high = LIMITS[index]
     if not name.isdigit() or len(name) > 4 or not low <= int(name) <= high:
         raise NotCron(f"'{shorten(name)}' is not a {FIELDS[index]}: the values are {low} to {high}.")
+
+
+def check_order(index: int, first: str | None, last: str | None) -> None:
+    """Raise when a range runs backwards: cron refuses it, though croniter would wrap it around."""
+    if first is not None and last is not None and number(index, first) > number(index, last):
+        raise NotCron(f"'{first}-{last}' is not a {FIELDS[index]}: the range runs backwards.")
+
+
+def number(index: int, name: str) -> int:
+    """The value behind a number or a name."""
+    return NAMES[index].index(name) + LIMITS[index][0] if name in NAMES[index] else int(name)
 
 
 def shorten(text: str) -> str:

@@ -135,8 +135,6 @@ GATE_CORRECTIONS: dict[str, tuple[str, ...]] = {
     "weekdays": ("people are off on weekends, so leave those out",),
     "weekend": ("hang on, it should be quiet Monday to Friday, only the other two days",),
     "daily": ("come to think of it, no day should be left out",),
-    "later": ("push it back by {delta}",),
-    "earlier": ("bring it forward by {delta}",),
     "step": ("too often or too rare, {n} minutes is what we need",),
     "date": ("shift that to the {dom}",),
 }
@@ -145,7 +143,6 @@ DEV_CORRECTIONS: dict[str, tuple[str, ...]] = {
     "time": ("scratch that, we settled on {t}", "typo on my side, {t}"),
     "day": ("they moved the meeting, it's {d} now",),
     "weekdays": ("nobody reads it on the weekend, drop those two days",),
-    "later": ("give us {delta} more",),
     "step": ("let's go with a {n} minute gap instead",),
     "date": ("accounting prefers the {dom}",),
 }

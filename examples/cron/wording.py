@@ -92,13 +92,10 @@ def spoken(hour: int, minute: int) -> str | None:
     part = part_of_day(hour)
     if minute == 0:
         return f"{number_word(clock12(hour))} {part}"
-    if minute % 5 or minute > 30:
-        if minute not in (35, 40, 45, 50, 55):
-            return None
-        left = "quarter" if minute == 45 else number_word(60 - minute)
-        return f"{left} to {number_word(clock12(hour + 1))} {part}"
-    past = {15: "quarter", 30: "half"}.get(minute, number_word(minute))
-    return f"{past} past {number_word(clock12(hour))} {part}"
+    if minute == 45:
+        return f"quarter to {number_word(clock12(hour + 1))} {part}"
+    past = {15: "quarter", 30: "half"}.get(minute)
+    return f"{past} past {number_word(clock12(hour))} {part}" if past else None
 
 
 def read_out(hour: int, minute: int) -> str | None:

@@ -21,7 +21,7 @@ from tunesmith.files import RunDir, fingerprint, open_text, read_json, write_jso
 from tunesmith.gate import gate
 from tunesmith.model import ModelConfig, model_digest, model_folder, tokenizer_folder
 from tunesmith.pack import Batches, pack
-from tunesmith.pool import add, promote, record_verdict
+from tunesmith.pool import add, aliases, promote, record_verdict
 from tunesmith.progress import count, format_seconds
 from tunesmith.recipe import HELDOUT, Recipe, to_toml
 from tunesmith.render import Renderer, render, renderer_for
@@ -184,6 +184,8 @@ class Run:
             return {"entry": entry.digest, "is_promoted": passed and alias is not None}
 
         manifest = self.stage("pool", inputs, work)
+        if manifest["is_promoted"] and alias is not None and alias not in aliases(pool):
+            promote(pool, alias, entry.digest)  # the pool was emptied since
         return entry, bool(manifest["is_promoted"])
 
 

@@ -207,3 +207,11 @@ def test_scorer_agrees_with_croniter(group):
     moments = {expression: fires(expression, start, datetime(2025, 1, 1)) for expression in group}
     for left, right in product(group, repeat=2):
         assert scorer.score(cron(left), right)[0] == float(moments[left] == moments[right]), (left, right)
+
+
+@pytest.mark.parametrize("text", ["0 22-6 * * *", "0 9 * dec-jan *", "30-10 * * * *", "0 9 * * fri-mon"])
+def test_backward_ranges_are_refused_as_cron_does(text):
+    item = {"answer": {"type": "cron", "value": "0 9 * * *"}}
+    value, explanation = scorer.score(item, text)
+    assert value == 0.0
+    assert "runs backwards" in explanation

@@ -101,6 +101,15 @@ def test_a_second_run_does_nothing(values, tmp_path):
     assert again.is_promoted
 
 
+def test_an_emptied_pool_is_filled_again(values, tmp_path):
+    import shutil
+
+    first = do(values, tmp_path)
+    shutil.rmtree(tmp_path / "pool")
+    do(values, tmp_path)
+    assert aliases(tmp_path / "pool") == {"sums": first.entry.digest}
+
+
 def test_a_change_redoes_what_depends_on_it_and_keeps_the_old(values, tmp_path):
     do(values, tmp_path)
     before = manifests(tmp_path)

@@ -59,6 +59,7 @@ def converted_gguf(path: Path) -> Path:
     if not folder.exists():
         from tunesmith.model.load import convert_weights  # torch
 
+        print(f"Converting {path.name} once to float32 safetensors in {folder}", file=sys.stderr)
         with atomic_folder(folder) as temporary:
             convert_weights(path, temporary)
             write_tokenizer(path, temporary)

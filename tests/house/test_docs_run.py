@@ -1,0 +1,56 @@
+"""Every command in README and docs runs, in the order of its page, on a tiny model in place of the embedded one.
+
+Commands that set up or install (`make`, `pip`, `git`) are run by CI instead, as they are written.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tunesmith.cli import app
+from tunesmith.model import embedded
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = [
+    REPOSITORY / "README.md",
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+    *REPOSITORY.glob("examples/*/README.md"),
+]
+RUN_BY_CI = ("make ", "pip ", "python -m venv", "git ", "cd ", "source ")
+
+
+def commands_of(page: Path) -> list[str]:
+    """The command lines of a page's console and sh blocks; continued lines joined, comments and output left out."""
+    blocks = re.findall(r"```(?:console|sh)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line.removeprefix("$ ") for line in lines if line and not line.startswith("#")]
+
+
+def is_ours(line: str) -> bool:
+    return line.startswith("tunesmith ")
+
+
+def test_every_command_is_ours_or_run_by_ci():
+    for page in PAGES:
+        if page.name == "cli.md":
+            continue
+        for line in commands_of(page):
+            known = is_ours(line) or line.startswith(RUN_BY_CI) or line.startswith("python examples/")
+            assert known, f"{page.name}: nobody runs {line!r}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "cli.md"], ids=lambda page: page.stem)
+def test_commands_run(page, in_tmp, tiny_model_folder, monkeypatch):
+    """cli.md is left out: its examples name files of the reader's; `test_help.py` parses them."""
+    monkeypatch.setattr(embedded, "embedded_folder", lambda name: tiny_model_folder)
+    monkeypatch.setattr(embedded, "embedded_tokenizer", lambda name: tiny_model_folder)
+    (in_tmp / "examples").symlink_to(REPOSITORY / "examples")
+    for line in commands_of(page):
+        if not is_ours(line):
+            continue
+        line = re.sub(r"(?<= )/tmp/", f"{in_tmp}/", line)
+        result = CliRunner().invoke(app, shlex.split(line)[1:], catch_exceptions=True)
+        assert result.exit_code == 0, f"{page.name}: {line}\n{result.output}\n{result.exception!r}"
