@@ -22,9 +22,9 @@ from skeletons import NearDuplicates, mask_slots  # noqa: E402
 
 SYSTEM = "Answer in cron."
 SEED = 20240229
-TRAIN = {"schedule": 1320, "near miss": 40, "correction": 160, "refusal": 220}
+TRAIN = {"schedule": 1450, "near miss": 40, "correction": 150, "refusal": 240}
 GOLDEN = {
-    "gate": {"schedule": 188, "correction": 22, "refusal": 14},
+    "gate": {"schedule": 166, "correction": 20, "refusal": 14},
     "dev": {"schedule": 68, "correction": 8, "refusal": 7},
 }
 

@@ -10,7 +10,7 @@ from schedules import MINUTE_STEPS, WEEKDAYS, WEEKEND, Schedule, sample_time
 
 # Which kinds of schedule each change applies to.
 APPLIES: dict[str, tuple[str, ...]] = {
-    "time": ("daily", "weekdays", "weekend", "weekly", "days", "monthly", "yearly", "quarterly", "season"),
+    "time": ("daily", "weekdays", "weekend", "weekly", "days", "monthly", "yearly"),
     "day": ("weekly", "days", "weekdays", "daily"),
     "weekdays": ("daily", "several"),
     "weekend": ("daily", "weekdays"),

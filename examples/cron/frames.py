@@ -125,12 +125,12 @@ STORY_FRAMES = (
 )  # fmt: skip
 
 GROUPS = (
-    (FRAMES, 32),
-    (TASK_FRAMES, 24),
-    (NOUN_FRAMES, 14),
-    (LIFE_FRAMES, 10),
-    (CHAT_FRAMES, 11),
-    (STORY_FRAMES, 9),
+    (FRAMES, 55),
+    (TASK_FRAMES, 15),
+    (NOUN_FRAMES, 12),
+    (LIFE_FRAMES, 4),
+    (CHAT_FRAMES, 8),
+    (STORY_FRAMES, 6),
 )
 
 

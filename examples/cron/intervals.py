@@ -105,16 +105,6 @@ EVERY: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
-MISSPELLINGS = {
-    "every": ("evrey", "eveyr", "ever", "everyy"), "minutes": ("mintues", "minuts", "minites"),
-    "hours": ("huors", "hurs"), "please": ("plese", "pleas", "plaese"), "schedule": ("shedule", "schedual"),
-    "weekday": ("wekday", "weekdya"), "weekdays": ("weekdyas", "week days"), "morning": ("mornig", "mroning"),
-    "evening": ("evning", "eveing"), "afternoon": ("afternon", "aftrenoon"), "month": ("mounth", "monht"),
-    "day": ("dy",), "each": ("eahc", "eech"), "weekends": ("wekends", "weekens"),
-    "between": ("betwen", "beetween"), "backup": ("bakcup",), "report": ("reprot",), "hour": ("huor", "hur"),
-    "year": ("yaer",), "daily": ("dayly", "dialy"), "quarter": ("quater",), "through": ("trough", "thru"),
-}  # fmt: skip
-
 
 def shape(schedule: Schedule) -> str:
     """Which group of interval phrases says the schedule."""
@@ -134,17 +124,8 @@ def repeated(schedule: Schedule, rng: Random) -> str:
     return frames.whole_frame(phrase, rng)
 
 
-def misspell(text: str, rng: Random) -> str:
-    """One common typing mistake, where the text has a word that invites it."""
-    words = [word for word in MISSPELLINGS if re.search(rf"\b{word}\b", text)]
-    if not words:
-        return text
-    word = rng.choice(words)
-    return re.sub(rf"\b{word}\b", rng.choice(MISSPELLINGS[word]), text, count=1)
-
-
 def finish(text: str, rng: Random) -> str:
-    """Vary case and final punctuation, and mistype now and then."""
+    """Vary case and final punctuation. Typing mistakes are left to the unfamiliar items."""
     text = re.sub(r" +", " ", text).replace(" ,", ",").replace(" .", ".").strip()
     roll = rng.random()
     if roll < 0.25:
@@ -153,8 +134,7 @@ def finish(text: str, rng: Random) -> str:
         text = text[0].upper() + text[1:]
     if text[-1].isalnum() and rng.random() < 0.15:
         text += rng.choice((".", ".", "!", " thanks", ", thank you", " please"))
-    text = text.replace("..", ".") if text.endswith("..") else text
-    return misspell(text, rng) if rng.random() < 0.06 else text
+    return text.replace("..", ".") if text.endswith("..") else text
 
 
 def phrase(schedule: Schedule, rng: Random) -> str:

@@ -13,7 +13,6 @@ PREFIX = "Cron cannot express this: "
 # The first text is the reason as trained; the others are accepted as naming the same reason.
 REASONS: dict[str, tuple[str, ...]] = {
     "seconds": ("its smallest step is one minute.", "smallest unit is one minute", "no field for seconds"),
-    "years": ("it has no field for years.", "no year field", "cannot name a year"),
     "weeks": ("it cannot count weeks.", "cannot skip weeks"),
     "sun": ("it knows no sunrise or sunset.", "does not know sunrise or sunset"),
     "holidays": ("it cannot skip holidays.", "it knows no holidays", "does not know holidays"),
@@ -27,14 +26,6 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "every half minute", "every {s}s", "at {t} and {s} seconds", "twice a minute", "{s} seconds apart",
         "once every {s} seconds", "every day at {t} plus {s} seconds", "in steps of {s} seconds",
         "several times per minute", "interval: {s} seconds", "at second {s} of every minute",
-    ),
-    "years": (
-        "every day at {t} in {year}", "on {mon} {dom}, {year} at {t}", "only in {year}, every {d} at {t}",
-        "at {t} on {domn} {mon} {year}", "every {d} at {t} until {year}", "in {year} only, daily at {t}",
-        "every second year on {mon} {dom} at {t}", "starting in {year}, every day at {t}",
-        "every four years on {mon} {dom} at {t}", "every {mon} {dom} until {year}, at {t}",
-        "at {t} on weekdays during {year}", "every leap year on {mon} {dom}",
-        "from {year} on, every {d} at {t}",
     ),
     "weeks": (
         "every other week on {d} at {t}", "every two weeks on {ds} at {t}", "biweekly on {d} at {t}",
@@ -91,7 +82,6 @@ def details(rng: Random) -> dict[str, str]:
         "mon": rng.choice(wording.MONTH_NAMES),
         "dom": wording.ordinal(rng.randint(1, 28)),
         "domn": str(rng.randint(1, 28)),
-        "year": str(rng.randint(2026, 2039)),
         "s": str(rng.choice((2, 3, 4, 5, 10, 12, 15, 20, 25, 30, 35, 40, 45, 50))),
         "nth": rng.choice(("first", "second", "third", "fourth", "1st", "2nd", "3rd", "4th")),
         "off": rng.choice(("an hour", "half an hour", "ten minutes", "20 minutes", "two hours", "five minutes")),

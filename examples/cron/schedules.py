@@ -7,7 +7,6 @@ from random import Random
 
 WEEKDAYS = (1, 2, 3, 4, 5)
 WEEKEND = (0, 6)
-QUARTERS = (1, 4, 7, 10)
 MINUTE_STEPS = (2, 3, 4, 5, 6, 10, 12, 15, 20, 30)
 HOUR_STEPS = (2, 3, 4, 6, 8, 12)
 MONTH_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -71,11 +70,11 @@ def sample_time(rng: Random) -> tuple[int, int]:
     """A time of day: any hour, a minute that is a multiple of five."""
     hour = rng.choice((*range(24), *range(5, 23), *range(6, 20)))
     roll = rng.random()
-    if roll < 0.4:
+    if roll < 0.45:
         return hour, 0
-    if roll < 0.6:
+    if roll < 0.65:
         return hour, 30
-    if roll < 0.8:
+    if roll < 0.85:
         return hour, rng.choice((15, 45))
     return hour, rng.randrange(5, 60, 5)
 
@@ -83,7 +82,7 @@ def sample_time(rng: Random) -> tuple[int, int]:
 def sample_days(rng: Random) -> tuple[int, ...]:
     """Several days of the week or a run of them, but neither the working days nor the weekend."""
     while True:
-        if rng.random() < 0.3:
+        if rng.random() < 0.2:
             first, last = sorted(rng.sample(range(7), 2))
             days = tuple(range(first, last + 1))
         else:
@@ -112,9 +111,9 @@ def at_time(kind: str, rng: Random, **fields: tuple[int, ...]) -> Schedule:
 
 
 def sample_several(rng: Random) -> Schedule:
-    """Two or three times a day that share their minute."""
-    hours = tuple(sorted(rng.sample(range(5, 24), rng.choice((2, 2, 3)))))
-    minute = rng.choice((0, 0, 0, 15, 30, 45, rng.randrange(0, 60, 5)))
+    """Two times a day that share their minute."""
+    hours = tuple(sorted(rng.sample(range(5, 24), 2)))
+    minute = rng.choice((0, 0, 0, 15, 30, 45))
     return Schedule("several", (minute,), hours, day=some_days(rng, 0.65))
 
 
@@ -163,8 +162,6 @@ SAMPLERS = {
     "days": lambda rng: at_time("days", rng, day=sample_days(rng)),
     "monthly": sample_monthly,
     "yearly": sample_yearly,
-    "quarterly": lambda rng: at_time("quarterly", rng, date=(1,), month=QUARTERS),
-    "season": lambda rng: at_time("season", rng, month=(rng.randint(1, 12),)),
     "several": sample_several,
     "minutes": sample_minutes,
     "hours": sample_hours,

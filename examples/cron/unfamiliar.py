@@ -56,16 +56,6 @@ GATE_FAMILIES: dict[str, tuple[str, ...]] = {
         "come {mon} {dom} each year, {t}",
         "grandma's birthday, {mon} {domn}, call her {t}",
     ),
-    "quarterly": (
-        "four times a year, the day a new quarter begins, {t}",
-        "Q1, Q2, Q3, Q4 - day one of each, {t}",
-        "quarter just started? then run it that same day, {t}",
-    ),
-    "season": (
-        "the whole of {mon}, daily, {t}",
-        "{mon} gets extra traffic, so every day that month at {t}",
-        "daily at {t} but nowhere outside {mon}",
-    ),
     "several": (
         "I take my pills at {t}{on}",
         "these times of day: {tl}{on}",
@@ -117,8 +107,6 @@ DEV_FAMILIES: dict[str, tuple[str, ...]] = {
     "days": ("choir practice is {dl}, doors open {t}", "pick {dl} and nothing else, {t}"),
     "monthly": ("bill customers when the {dom} comes round, {t}", "the {dom}, any month you like, {t}"),
     "yearly": ("tax stuff, due {mon} {dom} annually, go at {t}", "our founding day ({mon} {domn}), {t}"),
-    "quarterly": ("each new quarter opens with this report, {t} on its opening day",),
-    "season": ("as long as it's {mon}: daily, {t}", "{mon} is special. {t} each day of it."),
     "several": ("brush teeth at {t}{on}", "first round {t1}, next {t2}{on}"),
     "minutes": (
         "{n} minutes pass, it runs, {n} more, it runs again{on}",
@@ -149,10 +137,6 @@ DEV_CORRECTIONS: dict[str, tuple[str, ...]] = {
 
 GATE_REFUSALS: dict[str, tuple[str, ...]] = {
     "seconds": ("blink the lamp with {s} seconds in between", "{s}-second heartbeat please"),
-    "years": (
-        "at {t} every day, but stop for good once {year} is over",
-        "a one-off on {mon} {domn} {year}, {t}",
-    ),
     "weeks": ("{ds} at {t}, but alternate: one week yes, one week no", "pay is fortnightly, {d} {t}"),
     "sun": (
         "close the shutters when it gets dark, whenever the sun goes down",
@@ -168,7 +152,6 @@ GATE_REFUSALS: dict[str, tuple[str, ...]] = {
 
 DEV_REFUSALS: dict[str, tuple[str, ...]] = {
     "seconds": ("tick, wait {s} seconds, tick",),
-    "years": ("daily at {t}, {year} only, not later",),
     "weeks": ("skip a week, then {d} {t}, skip a week again",),
     "sun": ("when dawn breaks",),
     "holidays": ("{t} each working day but take national holidays into account",),

@@ -75,14 +75,16 @@ def clock12(hour: int) -> int:
     return hour % 12 or 12
 
 
-def meridiem(hour: int, minute: int, template: str) -> str:
-    """Fill a twelve-hour template; {om} stands for minutes that are left out on the hour."""
+def meridiem(hour: int, minute: int, template: str) -> str | None:
+    """Fill a twelve-hour template; {om} stands for minutes that are left out on the hour.
+
+    The hour after midnight, which many people read wrongly as 12 am, is left to other styles.
+    """
+    if hour == 0:
+        return None
     half = "am" if hour < 12 else "pm"
-    minutes = "" if minute == 0 and "{om}" in template else f"{minute:02d}"
-    separator = template[0] if template[0] in ":." else ":"
-    body = template.lstrip(":.").replace("{om}", f"{separator}{minutes}" if minutes else "")
-    dotted = f"{half[0]}.m."
-    return body.format(h=clock12(hour), m=f"{minute:02d}", half=half, HALF=half.upper(), dotted=dotted)
+    minutes = f":{minute:02d}" if minute else ""
+    return template.format(h=clock12(hour), om=minutes, half=half)
 
 
 def spoken(hour: int, minute: int) -> str | None:
@@ -98,23 +100,9 @@ def spoken(hour: int, minute: int) -> str | None:
     return f"{past} past {number_word(clock12(hour))} {part}" if past else None
 
 
-def read_out(hour: int, minute: int) -> str | None:
-    """Seven thirty am, and the like."""
-    if minute == 0 or hour in (0, 12):
-        return None
-    minutes = number_word(minute) if minute >= 10 else f"oh {number_word(minute)}"
-    return f"{number_word(clock12(hour))} {minutes} {'am' if hour < 12 else 'pm'}"
-
-
 def military(hour: int, minute: int) -> str | None:
     """07:30 or 19:30; hours that also read as twelve-hour times are left to other styles."""
     return None if hour in (10, 11, 12) else f"{hour:02d}:{minute:02d}"
-
-
-def on_the_hour(hour: int, minute: int) -> str | None:
-    """7 o'clock in the morning."""
-    part = part_of_day(hour)
-    return None if minute or part is None or hour == 12 else f"{clock12(hour)} o'clock {part}"
 
 
 def figure_and_part(hour: int, minute: int) -> str | None:
@@ -143,15 +131,9 @@ def landmark(hour: int, minute: int) -> str | None:
 
 STYLES = {
     "military": (military, 6),
-    "spaced": (lambda h, m: meridiem(h, m, ":{h}{om} {half}"), 5),
-    "joined": (lambda h, m: meridiem(h, m, ":{h}{om}{half}"), 5),
-    "full": (lambda h, m: meridiem(h, m, "{h}:{m} {half}"), 2),
-    "upper": (lambda h, m: meridiem(h, m, ":{h}{om} {HALF}"), 2),
-    "dotted": (lambda h, m: meridiem(h, m, ":{h}{om} {dotted}"), 1),
-    "period": (lambda h, m: meridiem(h, m, ".{h}{om}{half}"), 1),
+    "spaced": (lambda h, m: meridiem(h, m, "{h}{om} {half}"), 5),
+    "joined": (lambda h, m: meridiem(h, m, "{h}{om}{half}"), 5),
     "spoken": (spoken, 3),
-    "read out": (read_out, 1),
-    "o'clock": (on_the_hour, 2),
     "part": (figure_and_part, 3),
 }
 

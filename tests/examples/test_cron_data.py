@@ -73,7 +73,7 @@ def test_golden_is_rebuilt_byte_for_byte():
 
 def test_counts():
     assert len(rows("train.jsonl")) >= 1500
-    assert len(golden("gate")) >= 440
+    assert len(golden("gate")) >= 400
     assert len(golden("dev")) >= 160
     for split in SPLITS:
         assert len(golden(split, "familiar")) == len(golden(split, "unfamiliar"))

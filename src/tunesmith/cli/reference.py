@@ -82,7 +82,8 @@ def _argument_row(argument: Any) -> str:
 
 def _option_row(option: Any) -> str:
     spelled = f"{option.opts[0]} {option.metavar}" if option.metavar else option.opts[0]
-    return f"| `{spelled}` | {option.help}{_default(option)} |".replace("base|REF", "base\\|REF")
+    spelled = spelled.replace("|", "\\|")  # a bare one would end the table's cell
+    return f"| `{spelled}` | {option.help}{_default(option)} |"
 
 
 def _default(option: Any) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     epilog=example(
         "tunesmith data chats.jsonl --out work/data",
         "tunesmith data a.parquet b.csv.gz --out work/data --set data.holdout=0.1",
+        "tunesmith data messy.jsonl --out work/data --on-error skip",
         "tunesmith data qa.csv --out work/data --set data.prompt_field=question \\",
         "    --set data.response_field=answer",
     )
@@ -26,6 +27,12 @@ def data(
         typer.Argument(metavar="FILE", help="Data files, folders or globs.", show_default=False),
     ],
     out: Out,
+    on_error: Annotated[
+        str,
+        typer.Option(
+            "--on-error", metavar="stop|skip", help="What a bad record does; skipped ones are kept in a file."
+        ),
+    ] = "stop",
     sets: Sets = None,
 ) -> None:
     """Read files of any known format into conversations.
@@ -37,7 +44,7 @@ def data(
     from tunesmith.data import data as stream
 
     values = sections("data", sets, "data")["data"]
-    config = DataConfig.parse({"paths": [str(path) for path in files], **values}, "data")
+    config = DataConfig.parse({"paths": [str(path) for path in files], "on_error": on_error, **values}, "data")
     manifest, was_done = do_stage(out, "data", stream(config).fingerprint, lambda folder: write_data(config, folder))
     _say_counts(manifest, was_done)
     _say(f"format: {manifest['evidence']}")

@@ -138,5 +138,7 @@ class Conversations:
 
     def _drop(self, dropped: Dropped) -> None:
         if self.config.on_error == "stop":
-            raise DataError(f"{dropped.detail}. To go on without such records: --set data.on_error=skip")
+            raise DataError(
+                f"{dropped.detail}. To go on without such records: --set data.on_error=skip (with `tunesmith data`: --on-error skip)"
+            )
         self._on_drop(dropped)
