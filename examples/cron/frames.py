@@ -125,12 +125,12 @@ STORY_FRAMES = (
 )  # fmt: skip
 
 GROUPS = (
-    (FRAMES, 55),
-    (TASK_FRAMES, 15),
-    (NOUN_FRAMES, 12),
-    (LIFE_FRAMES, 4),
-    (CHAT_FRAMES, 8),
-    (STORY_FRAMES, 6),
+    (FRAMES, 68),
+    (TASK_FRAMES, 11),
+    (NOUN_FRAMES, 9),
+    (LIFE_FRAMES, 3),
+    (CHAT_FRAMES, 5),
+    (STORY_FRAMES, 4),
 )
 
 

@@ -130,7 +130,7 @@ def test_refusals_have_the_fixed_forms():
 
 def test_share_of_corrections_and_of_everyday_questions():
     corrected = sum(len(row["messages"]) > 3 for row in scheduling())
-    assert 0.08 <= corrected / len(scheduling()) <= 0.12
+    assert 0.07 <= corrected / len(scheduling()) <= 0.12
     assert any(len(row["messages"]) > 5 for row in scheduling())
     assert len(rows("train.jsonl")) - len(scheduling()) <= 0.12 * len(rows("train.jsonl"))
 

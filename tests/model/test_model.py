@@ -80,6 +80,24 @@ def test_remote_code_needs_the_explicit_field(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("with_adapter", [False, True])
+def test_rotary_frequencies_keep_their_precision_in_bfloat16(tiny_model_folder, tmp_path, with_adapter):
+    """They are buffers; rounded to bfloat16, positions beyond a hundred blur."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from tunesmith.model.load import load_model
+
+    adapter = None
+    if with_adapter:
+        plain = load_model(named(tiny_model_folder))
+        get_peft_model(plain, LoraConfig(target_modules="all-linear")).save_pretrained(tmp_path)
+        adapter = tmp_path
+    model = load_model(ModelConfig(name=str(tiny_model_folder), dtype="bfloat16"), adapter=adapter)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    assert model.model.rotary_emb.inv_freq.dtype == torch.float32
+
+
 def test_digest_follows_the_content(tmp_path):
     (tmp_path / "a").write_text("1")
     first = model_digest(tmp_path)

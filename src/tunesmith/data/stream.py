@@ -138,7 +138,6 @@ class Conversations:
 
     def _drop(self, dropped: Dropped) -> None:
         if self.config.on_error == "stop":
-            raise DataError(
-                f"{dropped.detail}. To go on without such records: --set data.on_error=skip (with `tunesmith data`: --on-error skip)"
-            )
+            remedy = "--set data.on_error=skip (`tunesmith data` spells it --on-error skip)"
+            raise DataError(f"{dropped.detail}. To go on without such records: {remedy}")
         self._on_drop(dropped)

@@ -91,14 +91,16 @@ class LocalGenerator:
 
     def _forward(self, tokens_BT: Tensor, mask_BT: Tensor, cache: DynamicCache) -> Tensor:
         """Pass new tokens; a position counts the real tokens before it, whatever the padding."""
-        positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)[:, -tokens_BT.shape[1] :]
+        length = tokens_BT.shape[1]
+        positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)[:, -length:]
         output = self.model(
             input_ids=tokens_BT,
             attention_mask=mask_BT,
             position_ids=positions_BT,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            # An index, not a count: a count gives a strided slice, for which torch copies the head once a prompt.
+            logits_to_keep=torch.tensor([length - 1], device=self.device),
         )
         logits_BV: Tensor = output.logits[:, -1]
         return logits_BV

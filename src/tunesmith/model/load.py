@@ -56,7 +56,10 @@ def load_model(config: ModelConfig, *, adapter: Path | None = None, attention: s
     model = _from_folder(folder, torch.float32 if adapter else dtype, config.trust_remote_code, attention)
     if adapter is not None:
         model = _merge(model, adapter)
-    placed: torch.nn.Module = model.to(device=device, dtype=dtype).eval()
+    # Only parameters change their format: rotary frequencies are buffers and lose their precision in bfloat16.
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    placed: torch.nn.Module = model.to(device=device).eval()
     return placed
 
 
