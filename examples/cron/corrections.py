@@ -12,7 +12,7 @@ from schedules import MINUTE_STEPS, WEEKDAYS, WEEKEND, Schedule, sample_time
 APPLIES: dict[str, tuple[str, ...]] = {
     "time": ("daily", "weekdays", "weekend", "weekly", "days", "monthly", "yearly"),
     "day": ("weekly", "days", "weekdays", "daily"),
-    "weekdays": ("daily", "several"),
+    "weekdays": ("daily",),
     "weekend": ("daily", "weekdays"),
     "daily": ("weekdays", "weekend"),
     "step": ("minutes", "window"),
@@ -85,11 +85,8 @@ def revise(change: str, schedule: Schedule, rng: Random) -> tuple[Schedule, dict
     if change == "date":
         date = rng.choice([date for date in range(1, 29) if date not in schedule.date])
         return replace(schedule, date=(date,)), {"dom": wording.ordinal(date)}
-    if schedule.kind == "several" and schedule.day:
-        return None
     days = {"weekdays": WEEKDAYS, "weekend": WEEKEND, "daily": ()}[change]
-    kind = "several" if schedule.kind == "several" else change
-    return replace(schedule, kind=kind, day=days), {}
+    return replace(schedule, kind=change, day=days), {}
 
 
 def framed(change: str, values: dict[str, str], rng: Random) -> str:

@@ -83,10 +83,6 @@ FREQUENCIES: dict[str, tuple[str, ...]] = {
         "{mon} {domn}, yearly,", "when it is {mon} {dom}", "not monthly, only on {mon} {dom},",
         "always on {mon} {domn}", "on the {dom} day of {mon}", "every {domn} {mon}", "yearly: {mon} {domn},",
     ),
-    "several": (
-        "every day", "daily", "each day", "every single day", "day after day", "seven days out of seven",
-        "{on}", "{on}", "{on}", "several times a day{on}", "more than once a day{on}",
-    ),
 }  # fmt: skip
 
 # Where the part of the day belongs to the day: "every Monday evening at 7".
@@ -119,12 +115,6 @@ TIMES = (
     "as the clock strikes {t}", "{t} exactly", "time {t}", "{t} on the clock", "start {t}",
 )  # fmt: skip
 
-SEVERAL_TIMES = (
-    "at {t}", "at {t}", "at {t}", "{t}", "first at {t1}, later at {t2}", "at {t1}, then at {t2}", "@ {t}",
-    "at {t1} and also at {t2}", "both at {t1} and at {t2}", "at {t1} as well as {t2}", "at the times {tl}",
-    "at {tl}", "at {t1} plus {t2}", "at each of {t}",
-)  # fmt: skip
-
 
 def whole(frequency: str, moment: str, rng: Random) -> str:
     """Frequency and time in one phrase, in either order, with or without a comma."""
@@ -140,7 +130,7 @@ def timed(schedule: Schedule, rng: Random) -> str:
         return frames.whole_frame(slots.fill(rng.choice(merged), schedule, rng), rng)
     frequencies = [text for text in FREQUENCIES[schedule.kind] if slots.fits(text, schedule)]
     frequency = slots.fill(rng.choice(frequencies), schedule, rng).strip()
-    template = rng.choice(SEVERAL_TIMES if len(schedule.times) > 1 else TIMES)
+    template = rng.choice(TIMES)
     moment, plain = slots.fill(template, schedule, rng), slots.fill("{t}", schedule, rng)
     text = frames.frame(rng, parted=bool(frequency)).format(
         w=whole(frequency, moment, rng),

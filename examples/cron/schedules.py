@@ -86,7 +86,7 @@ def sample_days(rng: Random) -> tuple[int, ...]:
             first, last = sorted(rng.sample(range(7), 2))
             days = tuple(range(first, last + 1))
         else:
-            days = tuple(sorted(rng.sample(range(7), rng.choice((2, 2, 3)))))
+            days = tuple(sorted(rng.sample(range(7), 2)))
         if len(days) in range(2, 7) and days not in (WEEKDAYS, WEEKEND):
             return days
 
@@ -110,22 +110,14 @@ def at_time(kind: str, rng: Random, **fields: tuple[int, ...]) -> Schedule:
     return Schedule(kind, (minute,), (hour,), **fields)
 
 
-def sample_several(rng: Random) -> Schedule:
-    """Two times a day that share their minute."""
-    hours = tuple(sorted(rng.sample(range(5, 24), 2)))
-    minute = rng.choice((0, 0, 0, 15, 30, 45))
-    return Schedule("several", (minute,), hours, day=some_days(rng, 0.65))
-
-
 def sample_hourly(rng: Random) -> Schedule:
     """One fixed minute of every hour, sometimes on certain days only."""
     return Schedule("hourly", (rng.randrange(0, 60, 5),), day=some_days(rng, 0.8))
 
 
 def sample_hours(rng: Random) -> Schedule:
-    """Every N hours, on the hour or at another minute."""
-    minute = 0 if rng.random() < 0.6 else rng.randrange(5, 60, 5)
-    return Schedule("hours", (minute,), every=rng.choice(HOUR_STEPS), day=some_days(rng, 0.75))
+    """Every N hours, on the hour, sometimes on certain days only."""
+    return Schedule("hours", (0,), every=rng.choice(HOUR_STEPS), day=some_days(rng, 0.5))
 
 
 def sample_minutes(rng: Random) -> Schedule:
@@ -135,17 +127,16 @@ def sample_minutes(rng: Random) -> Schedule:
 
 def sample_window(rng: Random) -> Schedule:
     """Every N minutes, or once an hour, from one hour of the day through another."""
-    first = rng.randint(0, 19)
+    first = rng.randint(1, 19)
     last = rng.randint(first + 2, 23)
-    every = rng.choice((*MINUTE_STEPS[3:], 60, 60))
+    every = rng.choice((5, 10, 15, 20, 30, 60))
     minute = (0,) if every == 60 else ()
     return Schedule("window", minute, day=some_days(rng, 0.4), every=every, window=(first, last))
 
 
 def sample_monthly(rng: Random) -> Schedule:
-    """One date of every month, sometimes two."""
-    dates = (rng.randint(1, 28),) if rng.random() < 0.75 else tuple(sorted(rng.sample(range(1, 29), 2)))
-    return at_time("monthly", rng, date=dates)
+    """One date of every month."""
+    return at_time("monthly", rng, date=(rng.randint(1, 28),))
 
 
 def sample_yearly(rng: Random) -> Schedule:
@@ -162,7 +153,6 @@ SAMPLERS = {
     "days": lambda rng: at_time("days", rng, day=sample_days(rng)),
     "monthly": sample_monthly,
     "yearly": sample_yearly,
-    "several": sample_several,
     "minutes": sample_minutes,
     "hours": sample_hours,
     "hourly": sample_hourly,

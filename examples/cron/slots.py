@@ -61,10 +61,8 @@ def fill(template: str, schedule: Schedule, rng: Random) -> str:
     used = names(template)
     values: dict[str, str] = {}
     if schedule.hour:
-        written = wording.times(schedule.times, rng)
-        values |= {"t": wording.join(written, rng), "t1": written[0], "tl": ", ".join(written)}
-        values["t2"] = wording.join(written[1:] or written, rng)
-    if len(schedule.times) == 1 and used & {"part", "c"}:
+        values["t"] = wording.times(schedule.times, rng)[0]
+    if schedule.hour and used & {"part", "c"}:
         values["part"] = str(wording.part_of_day(schedule.hour[0])).split()[-1]
         values["c"] = str(wording.dial(*schedule.times[0], rng))
     if schedule.minute:

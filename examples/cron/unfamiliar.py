@@ -56,12 +56,6 @@ GATE_FAMILIES: dict[str, tuple[str, ...]] = {
         "come {mon} {dom} each year, {t}",
         "grandma's birthday, {mon} {domn}, call her {t}",
     ),
-    "several": (
-        "I take my pills at {t}{on}",
-        "these times of day: {tl}{on}",
-        "once at {t1} and then again at {t2}{on}",
-        "feedings{on}: {tl}",
-    ),
     "minutes": (
         "keep polling{on}, {n} minutes between polls",
         "leave a gap of {n} minutes each time{on}, round the clock",
@@ -71,8 +65,6 @@ GATE_FAMILIES: dict[str, tuple[str, ...]] = {
     "hours": (
         "{n}-hourly{on}, top of the hour",
         "with {n} hours in between{on}, always on the hour, midnight included",
-        "a {n}-hour rhythm counted from midnight{on}, always {m} minutes in",
-        "once in {n} hours{on}, when the minute hand is at {m}",
     ),
     "hourly": (
         "each time the minute hand reaches {m}{on}",
@@ -107,12 +99,11 @@ DEV_FAMILIES: dict[str, tuple[str, ...]] = {
     "days": ("choir practice is {dl}, doors open {t}", "pick {dl} and nothing else, {t}"),
     "monthly": ("bill customers when the {dom} comes round, {t}", "the {dom}, any month you like, {t}"),
     "yearly": ("tax stuff, due {mon} {dom} annually, go at {t}", "our founding day ({mon} {domn}), {t}"),
-    "several": ("brush teeth at {t}{on}", "first round {t1}, next {t2}{on}"),
     "minutes": (
         "{n} minutes pass, it runs, {n} more, it runs again{on}",
         "refresh, wait {n} min, refresh, ...{on}",
     ),
-    "hours": ("let {n} hours go by, then at the full hour, repeat{on}", "{nf}h cycle{on}, minute {m}"),
+    "hours": ("let {n} hours go by, then at the full hour, repeat{on}", "{nf}h cycle{on}, minute zero"),
     "hourly": ("{m} minutes into any given hour{on}", "hour after hour{on}, at minute mark {m}"),
     "window": ("opening hours {a} through {b}{on}: look every {n} min", "{a} to {b} on the full hours{on}"),
 }

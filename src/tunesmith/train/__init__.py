@@ -41,7 +41,7 @@ class TrainConfig(Config):
     """Stop after this many optimizer steps, whatever the epochs say."""
 
     schedule: Literal["cosine", "constant"] = "cosine"
-    """Learning rate after the warmup: down to zero along a cosine, or unchanged."""
+    """Learning rate after the warmup: down to a tenth along a cosine, or unchanged."""
 
     warmup: float = Field(default=0.05, ge=0, lt=1)
     """Share of the steps in which the learning rate rises linearly from zero."""
