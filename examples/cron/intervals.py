@@ -48,17 +48,6 @@ EVERY: dict[str, tuple[str, ...]] = {
         "on hours that are multiples of {n}{on}", "all {n} hours{on}", "every {n} hours, day and night{on}",
         "like clockwork every {n} hours{on}",
     ),
-    "hours at": (
-        "every {n} hours at minute {m}{on}", "at minute {m} of every {nth} hour{on}",
-        "every {n} hours at {m} minutes past{on}", "{m} minutes past the hour, every {n} hours{on}",
-        "{m} minutes past every {nth} hour{on}", "every {n} hours at :{mm}{on}",
-        "at {m} past, every {n} hours{on}", "each {n} hours, minute {m}{on}",
-        "every {nth} hour at minute {m}{on}", "{on} every {n} hours at minute {m}",
-        "once every {n} hours, at {m} minutes past{on}", "interval {n} hours, minute {m}{on}",
-        "at minute {m}, each {n} hours{on}", "every {n} hours, {m} minutes past the hour{on}",
-        "every {nf}h at :{mm}{on}", "at :{mm} every {nth} hour{on}",
-        "at {m} minutes past the hour, in steps of {n} hours{on}",
-    ),
     "hourly": (
         "every hour at minute {m}{on}", "at minute {m} of every hour{on}", "{m} minutes past every hour{on}",
         "hourly at :{mm}{on}", "at {m} minutes past the hour{on}", "every hour at {m} minutes past{on}",
@@ -113,7 +102,7 @@ def shape(schedule: Schedule) -> str:
     if schedule.kind == "hourly":
         return "full hour" if schedule.minute == (0,) else "hourly"
     if schedule.kind == "hours":
-        return "hours" if schedule.minute == (0,) else "hours at"
+        return "hours"
     return "hour window" if schedule.every == 60 else "window"
 
 

@@ -58,10 +58,10 @@ def recipe_for_data(files: Sequence[Path], model: str, name: str | None, sets: S
         "model": {"name": model_name(model)},
         "pool": {"alias": name},
     }
-    asked = build_recipe(values, sets).data
-    answers = _look_through(asked)
+    # The scorer follows from the data, which the `--set` strings may say how to read: hence two rounds.
+    answers = _look_through(build_recipe({**values, **default_evaluation()}, sets).data)
     values |= default_evaluation(answers.scorer)
-    if asked.holdout == values["data"]["holdout"]:
+    if not any(each.replace(" ", "").startswith("data.holdout=") for each in sets):
         values["data"]["holdout"] = holdout_of(len(answers.lengths))
     return build_recipe(values, sets)
 

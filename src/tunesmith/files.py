@@ -55,9 +55,11 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def folder_digest(folder: Path) -> str:
-    """Full SHA-256 over the relative names and contents of all files in `folder`, manifests left out."""
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+def folder_digest(folder: Path, suffixes: tuple[str, ...] = ()) -> str:
+    """Full SHA-256 over the relative names and contents of the files in `folder`, manifests left out; only of those
+    with one of `suffixes` where these are given."""
+    found = [path for path in folder.rglob("*") if path.is_file() and (not suffixes or path.suffix in suffixes)]
+    names = sorted(path.relative_to(folder).as_posix() for path in found)
     listed = {name: file_digest(folder / name) for name in names if name != MANIFEST}
     return hashlib.sha256(canonical_json(listed).encode()).hexdigest()
 
@@ -82,9 +84,11 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Fill a temporary neighbor folder and rename it to `path` when the block ends well.
 
-    An existing `path` is replaced. A block that raises, or a killed process, leaves `path` as it was.
+    An existing `path` is replaced. A block that raises leaves `path` as it was, and so does a killed process, but
+    for the instant between the two renames of a replacement, in which `path` is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
@@ -100,6 +104,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left beside `path`: temporary neighbors whose process is gone."""
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        pid, _, kind = leftover.name.removeprefix(f".{path.name}.").partition(".")
+        if kind in ("tmp", "old") and pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc").is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _sync_files(folder: Path) -> None:
@@ -125,6 +137,8 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg}); mend or delete it") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error}); mend or delete it") from None
 
 
 def open_text(path: Path) -> IO[str]:
@@ -145,6 +159,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
         raise DataError(f"{path}: no such file") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{number}: not valid JSON ({error.msg}); one JSON object a line") from None
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text ({error}); it may be damaged or cut short") from None
 
 
 def write_jsonl(path: Path, values: Iterable[Any]) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from tunesmith.config import Config
 from tunesmith.errors import ConfigError
@@ -19,13 +20,13 @@ from tunesmith.types import Batch, Rendered, Row
 class PackConfig(Config):
     """How many conversations make a step, and how much a row may hold."""
 
-    batch_conversations: int = 16
+    batch_conversations: int = Field(default=16, ge=1)
     """Conversations that one optimizer step learns from (the global batch)."""
 
-    row_tokens: int = 2048
+    row_tokens: int = Field(default=2048, ge=1)
     """Tokens that pass through the model at once (a micro-batch); lower it when memory is short."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the order of conversations, new in each epoch."""
 
 

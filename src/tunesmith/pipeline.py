@@ -17,8 +17,8 @@ from tunesmith.data import DataConfig, data, iter_conversations, write_data
 from tunesmith.errors import EvaluateError
 from tunesmith.evaluate import Task, TaskConfig, evaluate
 from tunesmith.evaluate.run import REPORT
-from tunesmith.files import RunDir, fingerprint, open_text, read_json, write_json, write_jsonl
-from tunesmith.gate import gate
+from tunesmith.files import RunDir, atomic_write, fingerprint, open_text, read_json, write_json, write_jsonl
+from tunesmith.gate import VERDICT_FILE, gate, read_verdict, write_verdict
 from tunesmith.model import ModelConfig, model_digest, model_folder, tokenizer_folder
 from tunesmith.pack import Batches, pack
 from tunesmith.pool import add, aliases, promote, record_verdict
@@ -149,7 +149,8 @@ class Run:
             report = evaluate(self.recipe.evaluate, self.tasks, generator, renderer, folder, label)
             return {"means": {task.task: task.mean for task in report.tasks}}
 
-        inputs = [self.recipe.evaluate.batch_prompts, [task.fingerprint for task in self.tasks], digest]
+        marks = [task.fingerprint for task in self.tasks]
+        inputs = [self.recipe.evaluate.batch_prompts, marks, digest, self.recipe.model.dtype]
         self.stage(f"evaluate/{label}", inputs, work)
         return Report.from_dict(read_json(self.dir.path / "evaluate" / label / REPORT))
 
@@ -161,11 +162,11 @@ class Run:
 
         def work(folder: Path) -> dict[str, Any]:
             verdict = gate(policy, tuned, base)
-            write_json(folder / "verdict.json", verdict)
+            write_verdict(folder, verdict)
             return {"outcome": verdict.outcome}
 
         self.stage("gate", [policy, fingerprint(tuned), fingerprint(base)], work)
-        return Verdict.from_dict(read_json(self.dir.path / "gate" / "verdict.json"))
+        return read_verdict(self.dir.path / "gate" / VERDICT_FILE)
 
     def pool(self, checkpoint: Checkpoint, facts: dict[str, Any], verdict: Verdict | None) -> tuple[Entry, bool]:
         """Add the result to the pool; a PASS moves the alias. Returns the entry and whether the alias moved."""
@@ -186,7 +187,7 @@ class Run:
         manifest = self.stage("pool", inputs, work)
         if manifest["is_promoted"] and alias is not None and alias not in aliases(pool):
             promote(pool, alias, entry.digest)  # the pool was emptied since
-        return entry, bool(manifest["is_promoted"])
+        return entry, alias is not None and aliases(pool).get(alias) == entry.digest
 
 
 def run(recipe: Recipe, root: Path = Path("runs"), say: Say = print) -> RunResult:
@@ -196,8 +197,10 @@ def run(recipe: Recipe, root: Path = Path("runs"), say: Say = print) -> RunResul
     """
     this = Run(recipe, root, say)
     with this.dir.lock():
-        (this.dir.path / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
+        with atomic_write(this.dir.path / "recipe.toml") as file:
+            file.write(to_toml(recipe))
         manifest = this.data()
+        _ = this.tasks  # a missing golden file or a misspelled scorer should show now, not after training
         rendered = this.render(manifest)
         checkpoint = this.train(rendered, this.pack(rendered))
         base = this.evaluate("base", None) if recipe.evaluate.tasks else None
@@ -278,7 +281,11 @@ def task_items(config: TaskConfig, mapping: DataConfig, heldout: Path) -> list[I
     path = Path(config.path)
     if is_golden(path):
         return read_items(path, config.split)
-    source = mapping.model_copy(update={"paths": (config.path,), "holdout": 0.0, "max_conversations": None})
+    if config.split is not None:
+        raise EvaluateError(f"task {config.name!r}: {path} is no golden file, so it has no split {config.split!r}")
+    # An item that cannot be read is an error here, whatever the training data may skip.
+    changes = {"paths": (config.path,), "holdout": 0.0, "max_conversations": None, "on_error": "stop"}
+    source = mapping.model_copy(update=changes)
     return [replace(item_from_conversation(each), cluster=config.name) for each in data(source)]
 
 
@@ -295,11 +302,11 @@ def is_golden(path: Path) -> bool:
     """Whether a file's first line is a golden item: messages, and an answer apart from them."""
     if not path.is_file() or ".jsonl" not in path.suffixes:
         return False
-    with open_text(path) as file:
-        try:
+    try:
+        with open_text(path) as file:
             first = json.loads(file.readline() or "null")
-        except json.JSONDecodeError:
-            return False
+    except (ValueError, OSError, EOFError):  # whoever reads it next says what is wrong with it
+        return False
     return isinstance(first, dict) and isinstance(first.get("answer"), dict) and "messages" in first
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from pydantic import Field
 
 from tunesmith.config import Config
 from tunesmith.data import DataConfig
@@ -31,8 +32,8 @@ GENERAL = "builtin:general"
 class Recipe(Config):
     """Everything that decides what a run does."""
 
-    name: str
-    """The run's name: its folder is runs/NAME."""
+    name: str = Field(pattern=r"^[^./\\\x00][^/\\\x00]*$")
+    """The run's name: its folder is runs/NAME, so it holds no slash and begins with no dot."""
 
     data: DataConfig
     """What the examples are."""
@@ -150,11 +151,14 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid TOML ({error})") from None
     _make_paths_absolute(values, path.parent)
     base = values.pop("base", None)
+    if base is not None and not isinstance(base, str):
+        raise ConfigError(f"{path}: base must be the path of another recipe, not {base!r}")
     return merge(_read(path.parent / base, (*seen, path)), values) if base else values
 
 
 def _make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
-    """Paths in a recipe are relative to the recipe's folder; `pool.path` alone to where the command runs."""
+    """Paths in a recipe are relative to the recipe's folder (a model's when it begins with ./ or ../); `pool.path`
+    is relative to where the command runs."""
     data = values.get("data")
     if isinstance(data, dict) and isinstance(data.get("paths"), list):
         data["paths"] = [_absolute(path, folder) for path in data["paths"]]
@@ -164,6 +168,8 @@ def _make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
     evaluation = values.get("evaluate")
     tasks = evaluation.get("tasks") if isinstance(evaluation, dict) else None
     for task in tasks if isinstance(tasks, list) else ():
+        if not isinstance(task, dict):
+            continue
         if isinstance(task.get("path"), str) and task["path"] != HELDOUT and not task["path"].startswith("builtin:"):
             task["path"] = _absolute(task["path"], folder)
         file, colon, function = str(task.get("scorer", "")).rpartition(":")

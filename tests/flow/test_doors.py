@@ -90,3 +90,11 @@ def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match=r"holds no recipe\.toml"):
         copy_example("cron", tmp_path)
+
+
+def test_sets_have_the_last_word_over_the_default_gate_and_holdout(in_tmp):
+    rows = [{"prompt": f"{n} + 1?", "completion": str(n + 1)} for n in range(60)]
+    Path("d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = recipe_for_data([Path("d.jsonl")], "m", None, ["gate.keep.general=0.02", "data.holdout=0.5"])
+    assert recipe.gate.keep == {"general": 0.02}
+    assert recipe.data.holdout == 0.5

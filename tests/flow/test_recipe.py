@@ -1,5 +1,7 @@
 """One door for recipes: files, inheritance, --set, and errors that name the nearest key."""
 
+from pathlib import Path
+
 import pytest
 
 from tunesmith.errors import ConfigError
@@ -19,6 +21,12 @@ SMALL = {"name": "r", "data": {"paths": ["a.jsonl"]}}
         ("name.x=1", "is no table"),
         ("gate.keep.nothing=0.1", "no such task"),
         ("render.max_tokens=4096", "must fit into a row"),
+        ("name=../../elsewhere", "pattern"),
+        ("name=/elsewhere", "pattern"),
+        ("pool.alias=a/b", "pattern"),
+        ("pack.batch_conversations=0", "greater than or equal to 1"),
+        ("train.epochs=inf", "finite"),
+        ("evaluate.tasks=['a']", "dictionary"),
     ],
 )
 def test_mistakes_are_named(text, words):
@@ -37,7 +45,7 @@ def test_set_reads_toml_values_and_plain_text():
     recipe = build_recipe(SMALL, ["train.learning_rate=2e-5", "data.system=be kind", "data.paths=['b.jsonl']"])
     assert recipe.train.learning_rate == 2e-5
     assert recipe.data.system == "be kind"
-    assert recipe.data.paths == ("b.jsonl",)
+    assert recipe.data.paths == (str(Path.cwd() / "b.jsonl"),)
 
 
 def test_a_file_inherits_and_its_paths_follow_its_folder(tmp_path):

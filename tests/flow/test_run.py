@@ -171,6 +171,29 @@ def test_evaluation_goes_on_item_by_item(values, tmp_path, monkeypatch):
     assert len(result.base.task("sums").scores) == 12
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"scorer": "contain"}, "contains"), ({"path": "/nowhere.jsonl"}, "nowhere"), ({"split": "dev"}, "dev")],
+)
+def test_a_task_that_cannot_be_asked_shows_before_training(values, tmp_path, change, words):
+    values["evaluate"]["tasks"][0] |= change
+    with pytest.raises(TunesmithError, match=words):
+        do(values, tmp_path)
+    assert not (tmp_path / "runs" / "tiny" / "train").exists()
+
+
+def test_after_a_rollback_a_rerun_does_not_claim_the_alias(values, tmp_path):
+    from tunesmith.pool import rollback
+
+    do(values, tmp_path)
+    second = do(values, tmp_path, "train.learning_rate=0.01")
+    rollback(tmp_path / "pool", "sums")
+    again = do(values, tmp_path, "train.learning_rate=0.01")
+    assert second.is_promoted
+    assert not again.is_promoted
+    assert not again.did_work
+
+
 def test_a_failing_gate_keeps_the_entry_and_leaves_the_alias(values, tmp_path):
     result = do(values, tmp_path, "gate.improve.sums=0.9")
     assert result.verdict.outcome != "PASS"

@@ -56,7 +56,7 @@ def test_tool_calls_in_sharegpt(shared_data, in_tmp, tiny_model_folder):
     output = tunesmith(
         f"tune {shared_data}/tool_calls/glaive_toolcall_en_demo.json --model {tiny_model_folder} --name tools "
         "--set data.max_conversations=60 --set train.max_steps=2 "
-        "--set render.max_tokens=8192 --set pack.row_tokens=8192"
+        "--set render.max_tokens=16384 --set pack.row_tokens=16384"
     )
     assert "sharegpt" in output
     scores = report(in_tmp / "runs" / "tools")["heldout"]
@@ -76,7 +76,7 @@ def test_tool_calls_are_scored_as_calls(shared_data, in_tmp, tiny_model_folder):
     (in_tmp / "calls.json").write_text(json.dumps(cut[:60]))
     tunesmith(
         f"tune calls.json --model {tiny_model_folder} --set train.max_steps=2 "
-        "--set render.max_tokens=8192 --set pack.row_tokens=8192"
+        "--set render.max_tokens=16384 --set pack.row_tokens=16384"
     )
     recipe = (in_tmp / "runs" / "calls" / "recipe.toml").read_text()
     assert 'scorer = "tool_call"' in recipe

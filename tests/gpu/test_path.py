@@ -1,11 +1,11 @@
-"""The same path on a CUDA device: it trains in bfloat16, keeps conversations apart, resumes, and evaluates."""
+"""The same path on a CUDA device: it trains in bfloat16, keeps conversations apart, and evaluates."""
 
 import json
 
 import pytest
 import torch
 
-from conftest import build_model, build_tokenizer
+from builders import build_model, build_tokenizer
 
 pytestmark = [
     pytest.mark.gpu,

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from test_help import parse
 from typer.testing import CliRunner
 
 from tunesmith.cli import app
@@ -40,6 +41,19 @@ def test_every_command_is_ours_or_run_by_ci():
         for line in commands_of(page):
             known = is_ours(line) or line.startswith(RUN_BY_CI) or line.startswith("python examples/")
             assert known, f"{page.name}: nobody runs {line!r}"
+
+
+def test_commands_elsewhere_on_a_page_would_be_accepted():
+    """Lines of other blocks, which name files or models of the reader's, are at least spelled rightly."""
+    found = 0
+    for page in PAGES:
+        text = re.sub(r"```(?:console|sh)\n.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for block in re.findall(r"```[a-z]*\n(.*?)```", text.replace("\\\n", " "), flags=re.DOTALL):
+            for line in block.splitlines():
+                if is_ours(line) and page.name != "cli.md":
+                    parse(line.split("  #")[0])
+                    found += 1
+    assert found > 3
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "cli.md"], ids=lambda page: page.stem)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import build_tokenizer
+from builders import build_tokenizer
 from tunesmith.errors import ModelError
 from tunesmith.files import file_digest
 from tunesmith.model import ModelConfig, embedded, model_digest, model_folder, tokenizer_folder
@@ -99,10 +99,12 @@ def test_rotary_frequencies_keep_their_precision_in_bfloat16(tiny_model_folder, 
 
 
 def test_digest_follows_the_content(tmp_path):
-    (tmp_path / "a").write_text("1")
+    (tmp_path / "config.json").write_text("1")
     first = model_digest(tmp_path)
     assert model_digest(tmp_path) == first
-    (tmp_path / "a").write_text("22")
+    (tmp_path / "README.md").write_text("a note decides nothing")
+    assert model_digest(tmp_path) == first
+    (tmp_path / "config.json").write_text("22")
     assert model_digest(tmp_path) != first
 
 

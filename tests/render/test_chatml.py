@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import CHATML, build_tokenizer
+from builders import CHATML, build_tokenizer
 from tunesmith.errors import RenderError
 from tunesmith.model.tokenizer import Tokenizer
 from tunesmith.render import renderer_for
@@ -104,6 +104,14 @@ def test_tool_calls_become_text_and_results_are_not_trained(renderer):
     expected = '<tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call><|im_end|>'
     assert trained_stretches(renderer, rendered) == [expected, "3.<|im_end|>"]
     assert '{"name": "add"}' in renderer.text(rendered.tokens.tolist())
+
+
+def test_tools_are_refused_where_the_template_has_a_form_of_its_own(tmp_path):
+    build_tokenizer(tmp_path, CHATML + "{% if tools %}{{ tools }}{% endif %}")
+    renderer = renderer_for(tmp_path)
+    renderer.render(conversation(("user", "u"), ("assistant", "a")))
+    with pytest.raises(RenderError, match="form of its own for tools"):
+        renderer.prompt([Message("user", "u")], tools=({"name": "add"},))
 
 
 def test_a_document_is_trained_whole_but_for_its_first_token(renderer):

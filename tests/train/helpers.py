@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from conftest import build_model, build_tokenizer
+from builders import build_model, build_tokenizer
 from tunesmith.model import ModelConfig
 from tunesmith.model.load import load_model
 from tunesmith.pack import PackConfig, pack

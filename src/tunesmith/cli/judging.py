@@ -8,7 +8,7 @@ import typer
 from tunesmith.cli.app import app, example
 from tunesmith.cli.options import DEFAULT_MODEL, Model, Out, Pool, Sets, do_stage, sections
 
-EXIT_CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
+EXIT_CODES = {"PASS": 0, "INCONCLUSIVE": 3, "FAIL": 4}
 
 
 @app.command(
@@ -79,7 +79,8 @@ def evaluate(
         report = ask(recipe.evaluate, tasks, generator, generator.renderer, folder, speaker.label)
         return {"means": {each.task: each.mean for each in report.tasks}}
 
-    inputs = [recipe.evaluate.batch_prompts, [each.fingerprint for each in tasks], speaker.digest]
+    marks = [each.fingerprint for each in tasks]
+    inputs = [recipe.evaluate.batch_prompts, marks, speaker.digest, speaker.config.dtype]
     _, was_done = do_stage(out, "evaluate", inputs, work)
     _print_report(out, speaker.label, was_done)
 
@@ -130,7 +131,7 @@ def gate(
     """Judge one report against another.
 
     --set gate.improve.TASK=0 names a task that must get better, --set gate.keep.TASK=0.05 one that may lose five
-    points at most. The exit code is 0 for PASS, 1 for FAIL and 3 for INCONCLUSIVE.
+    points at most. The exit code is 0 for PASS, 3 for INCONCLUSIVE and 4 for FAIL.
     """
     from tunesmith.cli.scores import print_verdict
     from tunesmith.files import write_json

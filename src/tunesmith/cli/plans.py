@@ -19,7 +19,9 @@ def print_recipe_plan(recipe: "Recipe") -> None:
 
     with TemporaryDirectory(prefix="tunesmith-plan-") as folder:
         run = Run(recipe, Path(folder), say)
-        rendered = run.render(run.data())
+        manifest = run.data()
+        _ = run.tasks  # so that a missing golden file or scorer shows
+        rendered = run.render(manifest)
         run.pack(rendered)
         batches = run.batches(rendered)
         plan = make_plan(recipe.train, recipe.model, run.model_folder, batches)

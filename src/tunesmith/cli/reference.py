@@ -17,7 +17,7 @@ Made from the commands' own words by `make reference`; change them, not this pag
 
 Every command has `--help`. Results go to the standard output, progress and complaints to the standard error. Exit
 codes: 0 done, 1 an error, 2 a recipe, field or option that cannot work, 130 stopped with Ctrl-C; `tunesmith gate`
-gives 0 for PASS, 1 for FAIL and 3 for INCONCLUSIVE.
+gives 0 for PASS, 3 for INCONCLUSIVE and 4 for FAIL.
 
 `--set KEY=VALUE` changes one field of the recipe; a command for one stage reads only the tables that it uses, such as
 `data.*`. The value is read as TOML where it is TOML, else as plain text."""

@@ -9,7 +9,6 @@ import typer
 
 from tunesmith.cli.app import app, example
 from tunesmith.cli.options import DEFAULT_MODEL, DryRun, Out, Sets, sections
-from tunesmith.doors import file_paths, model_name
 
 if TYPE_CHECKING:
     from tunesmith.model import ModelConfig
@@ -88,6 +87,7 @@ def _check_out(out: Path, resume: bool) -> None:
 
 def _recipe(source: Path, out: Path, model: str | None, sets: list[str]) -> "Recipe":
     """The recipe of a recipe file or of a data file, under the name of the output folder."""
+    from tunesmith.doors import file_paths, model_name
     from tunesmith.errors import ConfigError
     from tunesmith.recipe import build_recipe, load_recipe
 
@@ -107,12 +107,14 @@ def _recipe(source: Path, out: Path, model: str | None, sets: list[str]) -> "Rec
 
 def _train_recipe(recipe: "Recipe", out: Path, resume: bool) -> None:
     from tunesmith.cli.console import console, say
+    from tunesmith.files import atomic_write
     from tunesmith.pipeline import Run
     from tunesmith.recipe import to_toml
 
     run = Run(recipe, out.absolute().parent, say)
     with run.dir.lock():
-        (out / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
+        with atomic_write(out / "recipe.toml") as file:
+            file.write(to_toml(recipe))
         console().print(f"# The recipe, saved as {out / 'recipe.toml'}:", style="dim", soft_wrap=True)
         console().print(to_toml(recipe), soft_wrap=True)
         rendered = run.render(run.data())
@@ -123,6 +125,7 @@ def _train_recipe(recipe: "Recipe", out: Path, resume: bool) -> None:
 
 def _train_rendered(folder: Path, out: Path, model: str | None, sets: list[str], dry_run: bool, resume: bool) -> None:
     from tunesmith.cli.stages import rendered_mark
+    from tunesmith.doors import model_name
     from tunesmith.files import RunDir
     from tunesmith.model import ModelConfig, model_folder
     from tunesmith.pack import PackConfig, pack

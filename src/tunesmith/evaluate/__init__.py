@@ -4,7 +4,7 @@ Base and tuned model are evaluated alike, on the same items; comparing them is t
 kept as soon as it exists, so that a crash loses at most one batch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,14 +89,3 @@ def evaluate(
     from tunesmith.evaluate.run import run_tasks
 
     return run_tasks(config, tasks, generator, renderer, folder, label)
-
-
-def summary(report: Report) -> Mapping[str, float]:
-    """The mean score of each task and of each cluster in it, as `task` and `task/cluster`."""
-    means: dict[str, float] = {}
-    for task in report.tasks:
-        means[task.task] = task.mean
-        parts = task.by_cluster()
-        if len(parts) > 1:
-            means |= {f"{task.task}/{cluster}": part.mean for cluster, part in parts.items()}
-    return means

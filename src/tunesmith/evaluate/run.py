@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tunesmith.evaluate import EvaluateConfig, Task
-from tunesmith.files import write_json, write_jsonl
+from tunesmith.files import atomic_write, write_json, write_jsonl
 from tunesmith.generate import Generator, Sampling
 from tunesmith.progress import Progress
 from tunesmith.render import Renderer
@@ -50,8 +50,11 @@ def _samples_so_far(path: Path) -> dict[tuple[str, str], Sample]:
     if not path.exists():
         return found
     whole = path.read_bytes()
-    whole = whole[: whole.rfind(b"\n") + 1]
-    path.write_bytes(whole)
+    torn = len(whole) - (whole.rfind(b"\n") + 1)
+    if torn:
+        whole = whole[:-torn]
+        with atomic_write(path, "wb") as file:
+            file.write(whole)
     for line in whole.splitlines():
         sample = Sample(**json.loads(line))
         found[sample.task, sample.item_id] = sample

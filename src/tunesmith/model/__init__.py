@@ -24,6 +24,8 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
     "special_tokens_map.json",
 )
+# What decides how a model answers; a README beside it does not.
+DIGESTED = (".safetensors", ".json", ".jinja", ".txt", ".model", ".py")
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
@@ -59,7 +61,8 @@ def model_folder(config: ModelConfig) -> Path:
         return _checked_folder(path)
     if config.name in embedded.EMBEDDED:
         return embedded.embedded_folder(config.name)
-    return _checked_folder(_hub_folder(config, ("*.safetensors", "*.json", "*.jinja", "*.txt")))
+    code = ("*.py",) if config.trust_remote_code else ()
+    return _checked_folder(_hub_folder(config, ("*.safetensors", "*.json", "*.jinja", "*.txt", *code)))
 
 
 def tokenizer_folder(config: ModelConfig) -> Path:
@@ -125,9 +128,9 @@ def model_digest(folder: Path) -> str:
     listing = [
         (path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.suffix in DIGESTED
     ]
     remembered = cache_folder() / "digests" / f"{fingerprint([str(folder.resolve()), listing])}.json"
     if not remembered.exists():
-        write_json(remembered, {"folder": str(folder), "digest": folder_digest(folder)})
+        write_json(remembered, {"folder": str(folder), "digest": folder_digest(folder, DIGESTED)})
     return str(read_json(remembered)["digest"])

@@ -8,6 +8,8 @@
 No database and no server: everything can be read with a pager and copied with `cp`.
 """
 
+from pydantic import Field
+
 from tunesmith.config import Config
 from tunesmith.pool.aliases import aliases, history
 from tunesmith.pool.entries import add, entries, verify
@@ -33,5 +35,5 @@ class PoolConfig(Config):
     path: str = "pool"
     """The pool's folder; relative to where the command runs, so that several recipes share one."""
 
-    alias: str | None = None
+    alias: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")
     """The alias that a PASS moves to the new entry; none leaves all aliases alone."""

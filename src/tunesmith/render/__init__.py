@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from pydantic import Field
+
 from tunesmith.config import Config
 from tunesmith.errors import RenderError
 from tunesmith.files import StageFolder
@@ -21,7 +23,7 @@ class RenderConfig(Config):
     train_on: Literal["assistant", "last_turn"] = "assistant"
     """Train every assistant message, or only the last one."""
 
-    max_tokens: int = 2048
+    max_tokens: int = Field(default=2048, ge=1)
     """The longest conversation, in tokens, that is accepted."""
 
     too_long: Literal["error", "drop"] = "error"

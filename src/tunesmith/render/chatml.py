@@ -143,9 +143,16 @@ class ChatML:
     def _as_text(self, messages: Sequence[Message], tools: Sequence[Any]) -> list[Message]:
         """Messages of plain text only: tool schemas go into the system message, tool calls into the content.
 
-        ChatML templates of this family have no place of their own for tools, so training and generation share
-        this one form, which is Hermes' `<tool_call>` convention.
+        For templates without a place of their own for tools, such as SmolLM2's: training and generation share this
+        one form, which is Hermes' `<tool_call>` convention.
         """
+        uses_tools = bool(tools) or any(each.tool_calls or each.role == "tool" for each in messages)
+        if uses_tools and "tool" in self.template:
+            raise RenderError(
+                "this chat template has a form of its own for tools, which is not supported yet: training another form "
+                "would teach the model something that its servers do not understand. Leave the tools out, or take "
+                "a model whose template has no tools, such as smollm2-135m"
+            )
         plain = [_as_plain_message(message, self.completion_text(message)) for message in messages]
         if not tools:
             return plain

@@ -25,7 +25,7 @@ class TrainConfig(Config):
     rank: int = Field(default=16, ge=1)
     """Rank of the LoRA matrices."""
 
-    alpha: float = 32.0
+    alpha: float = Field(default=32.0, gt=0)
     """LoRA scaling: the update is multiplied by alpha / rank."""
 
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -34,7 +34,7 @@ class TrainConfig(Config):
     learning_rate: float | None = Field(default=None, gt=0)
     """Peak learning rate of AdamW; by default 2e-4 for LoRA and 2e-5 for full fine-tuning."""
 
-    epochs: float = Field(default=1.0, gt=0)
+    epochs: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Passes over the data; may be a fraction."""
 
     max_steps: int | None = Field(default=None, ge=1)
@@ -58,7 +58,7 @@ class TrainConfig(Config):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the adapter's initial weights and of dropout."""
 
 

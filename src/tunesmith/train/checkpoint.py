@@ -15,6 +15,7 @@ from tunesmith.files import atomic_folder, read_json, write_json
 from tunesmith.train.optim import MasterAdamW
 
 _RANDOM_STATE = "random_state"
+_CUDA_STATE = "cuda_random_state"
 
 
 def save_checkpoint(folder: Path, step: int, optimizer: MasterAdamW, batches_state: dict[str, Any]) -> Path:
@@ -22,7 +23,7 @@ def save_checkpoint(folder: Path, step: int, optimizer: MasterAdamW, batches_sta
     path = folder / f"step-{step:06d}"
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in optimizer.tensors().items()}
     with atomic_folder(path) as temporary:
-        save_file({**tensors, _RANDOM_STATE: torch.get_rng_state()}, temporary / "state.safetensors")
+        save_file({**tensors, **_random_states()}, temporary / "state.safetensors")
         write_json(temporary / "state.json", {"step": step, "batches": batches_state})
     for older in _checkpoints(folder):
         if older != path:
@@ -37,9 +38,16 @@ def load_newest(folder: Path, optimizer: MasterAdamW) -> dict[str, Any] | None:
         return None
     tensors = load_file(found[-1] / "state.safetensors")
     torch.set_rng_state(tensors.pop(_RANDOM_STATE))
+    if _CUDA_STATE in tensors:
+        torch.cuda.set_rng_state(tensors.pop(_CUDA_STATE))
     optimizer.restore(tensors)
     state: dict[str, Any] = read_json(found[-1] / "state.json")
     return state
+
+
+def _random_states() -> dict[str, torch.Tensor]:
+    states = {_RANDOM_STATE: torch.get_rng_state()}
+    return {**states, _CUDA_STATE: torch.cuda.get_rng_state()} if torch.cuda.is_available() else states
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.errors import Interrupted, TrainError
+from tunesmith.files import atomic_write
 from tunesmith.progress import Progress
 from tunesmith.train.adapter import prepare, save_final
 from tunesmith.train.attention import group_segments
@@ -175,7 +176,8 @@ def _cut_metrics(path: Path, step: int) -> None:
     """Drop the lines of steps that are about to be done again (and a torn last line)."""
     if path.exists():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:step]
-        path.write_text("".join(lines), encoding="utf-8")
+        with atomic_write(path) as file:
+            file.writelines(lines)
 
 
 def _shown(metrics: dict[str, float]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The Plan: every number that is derived rather than asked for, each with its reason, before anything is loaded.
 
-Shown by `--dry-run`, kept as `plan.json` beside the recipe. A resumed run follows the plan on disk.
+Shown by `--dry-run`, kept as `plan.json` in the run's train folder.
 """
 
 import json
