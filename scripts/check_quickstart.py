@@ -1,13 +1,16 @@
 """Check the figures of a finished quickstart against what the README promises.
 
 python scripts/check_quickstart.py runs/cron SECONDS
+
+The promise is ten minutes on two cores. CI runs on shared machines whose speed varies by a half, so that it only warns
+above ten minutes and fails above fifteen.
 """
 
 import json
 import sys
 from pathlib import Path
 
-MOST_SECONDS = 600
+PROMISED_SECONDS, MOST_SECONDS = 600, 900
 
 
 def mean(report: Path, cluster: str) -> float:
@@ -24,6 +27,8 @@ def main(run: Path, seconds: float) -> None:
         "verdict is PASS": verdict == "PASS",
         f"{seconds:.0f} s are within {MOST_SECONDS} s": seconds <= MOST_SECONDS,
     }
+    if seconds > PROMISED_SECONDS:
+        print(f"SLOW    {seconds:.0f} s; {PROMISED_SECONDS} s are promised on two cores that nobody shares")
     for cluster, least in (("familiar", 0.85), ("unfamiliar", 0.55)):
         before, after = mean(base, cluster), mean(tuned, cluster)
         promises[f"base on {cluster}: {before:.1%} <= 10%"] = before <= 0.10
