@@ -40,7 +40,11 @@ def test_a_copy_is_made_where_links_are_not_possible(pool, add, monkeypatch):
         raise OSError("cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
-    pools.verify(add("a"))
+    entry = add("a")
+    pools.verify(entry)
+    copied = [path for path in (entry.path / "weights").rglob("*") if path.is_file()]
+    assert copied
+    assert all(path.stat().st_nlink == 1 for path in copied)
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "optimizer.pt", "state.pkl", "last.CKPT"])
