@@ -120,7 +120,7 @@ def default_evaluation(scorer: str = LIKELIHOOD) -> dict[str, Any]:
         "evaluate": {
             "tasks": [
                 {"name": HELDOUT, "path": HELDOUT, "scorer": scorer},
-                {"name": "general", "path": GENERAL, "scorer": "contains", "max_tokens": 32},
+                {"name": "general", "path": GENERAL, "scorer": "contains"},
             ]
         },
         "gate": {"improve": {HELDOUT: 0.0}, "keep": {"general": 0.05}},

@@ -111,3 +111,14 @@ def test_a_second_run_says_that_there_was_nothing_to_do(
     assert lines[0] == "Nothing to do: every stage of runs/cron is done on these inputs."
     assert lines[1].startswith("FAIL: ")
     assert len(lines) == 3
+
+
+def test_answers_cut_short_are_counted_for_both(
+    capsys: pytest.CaptureFixture[str], recipe: Recipe, result: RunResult
+) -> None:
+    path = result.folder / "evaluate" / "base" / "samples.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0].replace('"stopped": true', '"stopped": false'), *lines[1:]]) + "\n")
+    text = printed(capsys, recipe, result)
+    assert "answers cut at" in text
+    assert "base 1, tuned 0 of" in " ".join(text.split())

@@ -45,6 +45,20 @@ def print_changes(to: Console, result: "RunResult") -> None:
         _print_change(to, change)
 
 
+def cut_answers(folder: Path, tasks: set[str]) -> dict[str, tuple[int, int, int]]:
+    """For each task in which answers were cut by max_tokens: how many of the base, of the tuned model, and items.
+
+    A model that is cut more often loses items by its length, not by what it knows.
+    """
+    counts: dict[str, list[int]] = {}
+    for column, label in enumerate(("base", "tuned")):
+        for sample in _samples(folder / label, tasks):
+            row = counts.setdefault(sample.task, [0, 0, 0])
+            row[column] += not sample.stopped
+            row[2] += column == 0
+    return {task: (row[0], row[1], row[2]) for task, row in counts.items() if row[0] or row[1]}
+
+
 def _right_or_wrong(base: Report, tuned: Report) -> set[str]:
     """The tasks whose items are right or wrong; of a price that moved a little there is nothing to show."""
     binary = {task.task for task in base.tasks if task.is_binary}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from tunesmith.cli.changes import print_changes
+from tunesmith.cli.changes import cut_answers, print_changes
 from tunesmith.cli.console import console, print_paragraph, print_table
 from tunesmith.cli.scores import comparison_table, print_verdict, verdict_line
 from tunesmith.evaluate import LIKELIHOOD
@@ -52,6 +52,13 @@ def _print_scores(to: Console, recipe: "Recipe", result: "RunResult") -> None:
             f" {', '.join(prices)}: mean log-probability of the expected answer in nats a token; nearer 0 is better."
         )
     print_paragraph(to, note, style="dim")
+    names = {task.task for task in result.tuned.tasks}
+    for name, (base, tuned, items) in cut_answers(result.folder / "evaluate", names).items():
+        limit = next((task.max_tokens for task in recipe.evaluate.tasks if task.name == name), None)
+        text = (
+            f"{name}: answers cut at {limit} tokens, scored as they stand: base {base:,}, tuned {tuned:,} of {items:,}."
+        )
+        print_paragraph(to, text, style="dim")
     to.print()
     if result.verdict:
         print_verdict(result.verdict)
