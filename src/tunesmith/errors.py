@@ -4,6 +4,8 @@
     ├── ConfigError        a recipe, a --set or a combination of fields that cannot work   (ValueError)
     ├── DataError          a file, line or record that cannot become a conversation        (ValueError)
     ├── RenderError        a template, tokenizer or conversation that cannot be tokenized  (ValueError)
+    │   ├── MaskError      what is trained cannot be proven; has a `name` for each cause
+    │   └── TemplateRefusal a chat template refuses a conversation, in its own words
     ├── ModelError         a model name, folder or download that cannot be loaded
     ├── TrainError         training cannot start or go on (NaN loss, nothing supervised)
     ├── EvaluateError      a golden set, scorer or report that cannot be used
@@ -31,6 +33,23 @@ class DataError(TunesmithError, ValueError):
 
 class RenderError(TunesmithError, ValueError):
     """A template, tokenizer or conversation that cannot be turned into tokens with a proven mask."""
+
+
+class MaskError(RenderError):
+    """What would be trained cannot be proven.
+
+    `name` says why in one word, so that programs can tell the causes apart; `readings` are the two texts that should
+    agree, where there are two.
+    """
+
+    def __init__(self, name: str, message: str, readings: tuple[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.name = name
+        self.readings = readings
+
+
+class TemplateRefusal(RenderError):
+    """A chat template refuses a conversation; the text carries its own message."""
 
 
 class ModelError(TunesmithError):

@@ -62,7 +62,11 @@ class Run:
 
     @cached_property
     def renderer(self) -> Renderer:
-        return renderer_for(tokenizer_folder(self.recipe.model), self.recipe.render.train_on)
+        return renderer_for(tokenizer_folder(self.recipe.model), self.recipe.render)
+
+    @cached_property
+    def asking_renderer(self) -> Renderer:
+        return renderer_for(tokenizer_folder(self.recipe.model), self.recipe.render.for_answers())
 
     @cached_property
     def model_folder(self) -> Path:
@@ -144,13 +148,13 @@ class Run:
         digest = self.model_digest if checkpoint is None else f"{self.model_digest}+{checkpoint.digest}"
 
         def work(folder: Path) -> dict[str, Any]:
-            renderer = renderer_for(self.model_folder, "last_turn")
-            generator = load_generator(self.recipe, checkpoint, digest, renderer)
-            report = evaluate(self.recipe.evaluate, self.tasks, generator, renderer, folder, label)
+            generator = load_generator(self.recipe, checkpoint, digest, self.asking_renderer)
+            report = evaluate(self.recipe.evaluate, self.tasks, generator, self.asking_renderer, folder, label)
             return {"means": {task.task: task.mean for task in report.tasks}}
 
         marks = [task.fingerprint for task in self.tasks]
-        inputs = [self.recipe.evaluate.batch_prompts, marks, digest, self.recipe.model.dtype]
+        asked = self.asking_renderer.fingerprint
+        inputs = [self.recipe.evaluate.batch_prompts, marks, digest, self.recipe.model.dtype, asked]
         self.stage(f"evaluate/{label}", inputs, work)
         return Report.from_dict(read_json(self.dir.path / "evaluate" / label / REPORT))
 
@@ -235,14 +239,14 @@ def train_batches(
     config: TrainConfig, model: ModelConfig, base: Path, batches: Batches, folder: Path, say: Say
 ) -> dict[str, Any]:
     """Plan, load `model` from its folder `base`, and train it in `folder`; the facts for the manifest."""
-    from tunesmith.model.load import load_model
-    from tunesmith.train.attention import NAME
+    from tunesmith.model.load import load_model, pick_device
+    from tunesmith.train.attention import attention_name
     from tunesmith.train.plan import make_plan
 
     plan = make_plan(config, model, base, batches)
     write_json(folder / "plan.json", plan)
     say(f"train     {count(plan.num_steps, 'step')}, {config.method}, learning rate {plan.learning_rate:.1e}")
-    checkpoint = train(plan, load_model(model, attention=NAME), batches, folder)
+    checkpoint = train(plan, load_model(model, attention=attention_name(pick_device())), batches, folder)
     return {"step": checkpoint.step, "digest": checkpoint.digest, "method": checkpoint.method}
 
 

@@ -6,6 +6,7 @@ Token arrays are one-dimensional int32; loss weights are float32 of the same len
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -17,6 +18,7 @@ ROLES: tuple[Role, ...] = ("system", "developer", "user", "assistant", "tool")
 
 TokenArray = NDArray[np.int32]
 WeightArray = NDArray[np.float32]
+BranchArray = NDArray[np.int32]
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -31,7 +33,12 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation, in the shape of the OpenAI chat format."""
+    """One message of a conversation, in the shape of the OpenAI chat format.
+
+    `train` is the loss weight that the data asks for with `train_on = "per_message"`; None says nothing.
+    `part_weights` does the same for stretches of the content: (number of characters, weight or None), which add up
+    to the whole content; it is empty where the content came in one piece.
+    """
 
     role: Role
     content: str = ""
@@ -39,6 +46,8 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     name: str | None = None
+    train: float | None = None
+    part_weights: tuple[tuple[int, float | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +76,42 @@ class Dropped:
     record: Any = None
 
 
+class Part(IntEnum):
+    """What a token is for. Control is whatever the template writes by itself: control tokens, role names, brackets."""
+
+    CONTROL = 0
+    TEXT = 1
+    REASONING = 2
+    TOOL_CALL = 3
+
+
+LINEAR: BranchArray = np.array([[0, -1]], np.int32)
+"""The branches of a conversation that is one plain sequence."""
+LINEAR.setflags(write=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """Tokens and loss weights, born in one call.
 
     `loss_weights[i]` is the weight of *predicting* `tokens[i]` from what stands before it; 0.0 is context.
+
+    A conversation is usually one sequence. Where a template rewrites history, its turns have different contexts, and
+    it becomes a tree: `branches` lists (start, parent) in order of start, the first start being 0; a branch runs to
+    the next start and continues the token at index `parent`, which stands before it, or nothing (-1). A token sees
+    its own branch so far, the branch it continues up to `parent`, and so on. With several parents of -1 the
+    conversation is several sequences apart.
+
+    `parts` (uint8, values of Part) and `messages` (int16, index of the message, -1 for the template's own text) say
+    where each token comes from; None where nobody asked for them.
     """
 
     conversation_id: str
     tokens: TokenArray
     loss_weights: WeightArray
+    branches: BranchArray = field(default_factory=lambda: LINEAR)
+    parts: NDArray[np.uint8] | None = None
+    messages: NDArray[np.int16] | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -86,19 +121,25 @@ class Rendered:
     def num_supervised(self) -> int:
         return int(np.count_nonzero(self.loss_weights))
 
+    @property
+    def is_linear(self) -> bool:
+        return len(self.branches) == 1
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """Several rendered conversations end to end, without padding: one micro-batch of one optimizer step.
 
-    All arrays have the row's length. `positions` restarts at 0 with each segment; `segments` numbers the
-    conversations 0, 1, 2, ... A segment's tokens see only their own segment.
+    All arrays but `branches` have the row's length. `segments` numbers the conversations 0, 1, 2, ...; `branches` is
+    that of the conversations, moved to the row's indices, and says who sees whom: see Rendered. `positions` counts
+    the tokens that a token sees, itself left out, so it restarts at 0 with each sequence.
     """
 
     tokens: TokenArray
     loss_weights: WeightArray
     positions: TokenArray
     segments: TokenArray
+    branches: BranchArray
     conversation_ids: tuple[str, ...]
 
     @property

@@ -7,18 +7,19 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from tunesmith.errors import EvaluateError
 from tunesmith.generate import Sampling
 from tunesmith.generate.local import LocalGenerator, _common_prefix
 from tunesmith.model import ModelConfig
 from tunesmith.model.load import load_model
-from tunesmith.render import renderer_for
-from tunesmith.types import Conversation, Message
+from tunesmith.render import RenderConfig, renderer_for
+from tunesmith.types import Conversation, Message, Rendered
 
 
 @pytest.fixture(scope="module")
 def generator(tiny_model_folder):
     model = load_model(ModelConfig(name=str(tiny_model_folder), dtype="float32"))
-    return LocalGenerator(model, renderer_for(tiny_model_folder, "last_turn"), "digest")
+    return LocalGenerator(model, renderer_for(tiny_model_folder, RenderConfig().for_answers()), "digest")
 
 
 def prompts(generator):
@@ -81,6 +82,33 @@ def test_likelihood_is_the_mean_log_probability_of_trained_tokens(generator, tin
     with torch.no_grad():
         loss = plain(input_ids=tokens[None], labels=labels[None]).loss
     assert generator.log_likelihood([rendered]) == pytest.approx([-float(loss)], rel=1e-5)
+
+
+def test_likelihood_of_a_tree_is_the_mean_over_its_trained_tokens_each_in_its_own_context(generator, tiny_model_folder):
+    tokens = np.random.default_rng(0).integers(3, 300, 20).astype(np.int32)
+    weights = (np.arange(20) % 3 == 2).astype(np.float32)
+    tree = Rendered("c", tokens, weights, np.array([[0, -1], [6, 3], [11, 8], [14, 3]], np.int32))
+    contexts = [
+        range(6),
+        [*range(4), *range(6, 11)],
+        [*range(4), *range(6, 9), 11, 12, 13],
+        [*range(4), *range(14, 20)],
+    ]
+    plain = AutoModelForCausalLM.from_pretrained(tiny_model_folder, attn_implementation="eager")
+    found = {}
+    for places in map(list, contexts):
+        with torch.no_grad():
+            log_p = plain(input_ids=torch.from_numpy(tokens[places]).long()[None]).logits[0].log_softmax(-1)
+        found |= {place: float(log_p[i, tokens[place]]) for i, place in enumerate(places[1:])}
+    expected = np.mean([found[place] for place in np.flatnonzero(weights)])
+    assert generator.log_likelihood([tree]) == pytest.approx([expected], rel=1e-5)
+
+
+@pytest.mark.parametrize(("weights", "message"), [([1, 1], "first token of a sequence"), ([0, 0], "no token of it")])
+def test_no_likelihood_without_something_to_predict_or_to_predict_from(generator, weights, message):
+    odd = Rendered("the-odd-one", np.array([5, 6], np.int32), np.array(weights, np.float32))
+    with pytest.raises(EvaluateError, match=f"the-odd-one has no likelihood: .*{message}"):
+        generator.log_likelihood([odd])
 
 
 def test_common_prefix_leaves_a_token_apart():

@@ -59,6 +59,14 @@ def test_show_needs_no_torch(tmp_path: Path, tiny_tokenizer_folder: Path) -> Non
     assert "⟦Hello.<|im_end|>⟧" in done.stdout
 
 
+def test_lint_and_a_page_of_show_need_no_torch(tmp_path: Path, tiny_tokenizer_folder: Path) -> None:
+    file = write_data(tmp_path / "data.jsonl")
+    for command in (("lint", str(file)), ("show", str(file), "--html", "page.html")):
+        done = run(WITHOUT, *command, "--model", str(tiny_tokenizer_folder), cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, ""), command
+    assert (tmp_path / "page.html").stat().st_size > 1000
+
+
 def test_data_render_pack_and_pool_need_no_torch(tmp_path: Path, tiny_tokenizer_folder: Path) -> None:
     file = write_data(tmp_path / "data.jsonl")
     for arguments in (

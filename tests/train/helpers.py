@@ -25,8 +25,35 @@ def rendered(count=12, seed=0, longest=20):
     return made
 
 
-def model(folder: Path, dtype="float32"):
-    return load_model(ModelConfig(name=str(folder), dtype=dtype), attention=NAME)
+def tree(generator, num_branches=5, longest=12, identifier="tree"):
+    """A random tree: branches hang off random earlier tokens, some off nothing; most tokens are trained."""
+    sizes = generator.integers(1, longest, num_branches)
+    starts = np.cumsum(sizes) - sizes
+    parents = [-1 if generator.random() < 0.15 else int(generator.integers(start)) for start in starts[1:]]
+    branches = np.stack([starts, [-1, *parents]], axis=1).astype(np.int32)
+    num_tokens = int(sizes.sum())
+    weights = generator.choice(np.array([0, 0.25, 1], np.float32), num_tokens)
+    weights[starts[branches[:, 1] < 0]] = 0
+    return Rendered(identifier, generator.integers(3, 300, num_tokens).astype(np.int32), weights, branches)
+
+
+def trees(count=4, seed=0, **options):
+    generator = np.random.default_rng(seed)
+    return [tree(generator, identifier=f"t{index}", **options) for index in range(count)]
+
+
+def contexts(branches, num_tokens):
+    """What each token sees, found by walking back one token at a time: the definition, and the tests' oracle."""
+    parents = dict(branches.tolist())
+    seen = []
+    for token in range(num_tokens):
+        before = parents.get(token, token - 1)
+        seen.append([*(seen[before] if before >= 0 else []), token])
+    return seen
+
+
+def model(folder: Path, dtype="float32", attention=NAME):
+    return load_model(ModelConfig(name=str(folder), dtype=dtype), attention=attention)
 
 
 def fresh_model(tmp_path: Path, **changes):

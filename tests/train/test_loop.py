@@ -6,11 +6,12 @@ import signal
 import numpy as np
 import pytest
 import torch
-from helpers import batches, model, plan, rendered
+from helpers import batches, model, plan, rendered, trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from tunesmith.branches import split
 from tunesmith.errors import Interrupted, TrainError
 from tunesmith.pack import pack_rows
 from tunesmith.train import TrainConfig, train
@@ -38,6 +39,81 @@ def test_layout_never_changes_the_gradient(tiny_model_folder, row_tokens, seed):
     each_alone = gradient(tiny_model_folder, [row for each in examples for row in pack_rows([each], 1000)])
     torch.testing.assert_close(one_row, many_rows, atol=1e-6, rtol=1e-4)
     torch.testing.assert_close(one_row, each_alone, atol=1e-6, rtol=1e-4)
+
+
+def loss_and_gradients(network, rows):
+    """The summed loss of `rows` and the gradient of each weight, from zero."""
+    network.zero_grad()
+    losses = [row_loss(network, row) for row in rows]
+    torch.autograd.backward(losses)
+    return torch.stack(losses).sum().detach(), {name: p.grad.clone() for name, p in network.named_parameters()}
+
+
+def assert_equal_learning(one, other, tolerance):
+    """Losses and gradients that differ by less than `tolerance` of the largest value of each weight."""
+    torch.testing.assert_close(one[0], other[0], rtol=tolerance, atol=0)
+    for name, gradient in one[1].items():
+        difference = (gradient - other[1][name]).abs().max()
+        assert difference <= tolerance * gradient.abs().max(), name
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_tree_teaches_what_its_sequences_teach(tiny_model_folder, seed):
+    """The shared prefix in one row, against each turn with its own context; the optimizer sees no difference."""
+    network = prepare(model(tiny_model_folder), TrainConfig(method="full"))
+    examples = [*trees(3, seed, num_branches=7, longest=20), *rendered(2, seed)]
+    shared = pack_rows(examples, 1000)
+    apart = [piece for each in examples for piece in split(each)]
+    assert sum(piece.num_tokens for piece in apart) > shared[0].num_tokens
+    assert_equal_learning(
+        loss_and_gradients(network, shared), loss_and_gradients(network, pack_rows(apart, 10_000)), 1e-5
+    )
+    one_by_one = [row for piece in apart for row in pack_rows([piece], 1000)]
+    assert_equal_learning(loss_and_gradients(network, shared), loss_and_gradients(network, one_by_one), 1e-5)
+
+
+def test_a_tree_teaches_what_its_sequences_teach_to_the_last_digit_of_float64(tmp_path):
+    """GPT-2, which computes in its weights' format throughout, against transformers' own attention."""
+    from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    GPT2LMHeadModel(
+        GPT2Config(vocab_size=320, n_embd=32, n_layer=2, n_head=4, n_positions=512, resid_pdrop=0, embd_pdrop=0)
+    ).save_pretrained(tmp_path)
+    network = model(tmp_path).double().requires_grad_()
+    examples = trees(3, num_branches=7, longest=20)
+    ours = loss_and_gradients(network, pack_rows(examples, 1000))
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation="eager", dtype=torch.float64).eval()
+    total = torch.zeros((), dtype=torch.float64)
+    for piece in (piece for each in examples for piece in split(each)):
+        tokens = torch.from_numpy(piece.tokens).long()
+        logits = plain(input_ids=tokens[None]).logits[0, :-1]
+        losses = torch.nn.functional.cross_entropy(logits, tokens[1:], reduction="none")
+        total = total + (losses * torch.from_numpy(piece.loss_weights)[1:]).sum()
+    total.backward()
+    assert_equal_learning(ours, (total.detach(), {name: p.grad for name, p in plain.named_parameters()}), 1e-10)
+
+
+def test_a_fork_predicts_each_of_its_branches(tiny_model_folder):
+    """One position, three next tokens: the loss is that of three conversations."""
+    network = prepare(model(tiny_model_folder), TrainConfig(method="full"))
+    branches = np.array([[0, -1], [4, 2], [5, 2]], np.int32)
+    fork = Rendered("fork", np.array([5, 6, 7, 8, 9, 10], np.int32), np.array([0, 0, 0, 1, 2, 3], np.float32), branches)
+    three = [
+        Rendered(f"c{last}", np.array([5, 6, 7, last], np.int32), np.array([0, 0, 0, weight], np.float32))
+        for last, weight in ((8, 1), (9, 2), (10, 3))
+    ]
+    assert_equal_learning(
+        loss_and_gradients(network, pack_rows([fork], 64)), loss_and_gradients(network, pack_rows(three, 64)), 1e-5
+    )
+
+
+def test_trees_train_with_lora_and_recomputed_activations(tiny_model_folder, tmp_path):
+    """The whole loop on trees, where peft and recomputation stand between the loop and the attention."""
+    options = {"gradient_checkpointing": True}
+    train(plan(30, **options), model(tiny_model_folder), batches(trees(4), epochs=30, row_tokens=200), tmp_path)
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "metrics.jsonl").open()]
+    assert losses[-1] < losses[0] - 0.3
 
 
 def test_loss_is_the_mean_over_supervised_tokens(tiny_model_folder):

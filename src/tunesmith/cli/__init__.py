@@ -5,13 +5,14 @@ options.py     options that several commands share                    console.py
 runs.py        run, tune, quickstart                                  stages.py     data, render, pack
 training.py    train                                                  judging.py    evaluate, gate
 pools.py       pool list, show, history, promote, ...                 showing.py    show
-chatting.py    chat                                                   summary.py    what a finished run prints
+chatting.py    chat                                                   linting.py    lint
+summary.py     what a finished run prints
 """
 
-from tunesmith.cli import chatting, judging, pools, runs, showing, stages, training
+from tunesmith.cli import chatting, judging, linting, pools, runs, showing, stages, training
 from tunesmith.cli.app import app
 
-__all__ = ["app", "chatting", "judging", "main", "pools", "runs", "showing", "stages", "training"]
+__all__ = ["app", "chatting", "judging", "linting", "main", "pools", "runs", "showing", "stages", "training"]
 
 
 def main() -> None:

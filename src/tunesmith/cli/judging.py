@@ -1,5 +1,6 @@
 """`tunesmith evaluate` and `gate`: what a model can do, and whether one is better than another without harm."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,9 +58,12 @@ def evaluate(
     from tunesmith.evaluate import evaluate as ask
     from tunesmith.pipeline import prepare_tasks
     from tunesmith.recipe import build_recipe
+    from tunesmith.render import RenderConfig
 
-    values = sections("evaluate", sets, "evaluate", "data", "model")
+    values = sections("evaluate", sets, "evaluate", "data", "model", "render")
     speaker = named(model, pool, adapter, **values["model"])
+    if values["render"]:
+        speaker = replace(speaker, render=RenderConfig.parse(values["render"], "render"))
     task = TaskConfig.parse(
         {"name": _task_name(items), "path": items, "scorer": scorer, "split": split, "max_tokens": max_tokens}
         | {"max_items": max_items},
@@ -80,7 +84,7 @@ def evaluate(
         return {"means": {each.task: each.mean for each in report.tasks}}
 
     marks = [each.fingerprint for each in tasks]
-    inputs = [recipe.evaluate.batch_prompts, marks, speaker.digest, speaker.config.dtype]
+    inputs = [recipe.evaluate.batch_prompts, marks, speaker.digest, speaker.config.dtype, speaker.render]
     _, was_done = do_stage(out, "evaluate", inputs, work)
     _print_report(out, speaker.label, was_done)
 

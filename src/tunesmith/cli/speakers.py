@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from tunesmith.doors import model_name
 from tunesmith.errors import ConfigError, PoolError
 from tunesmith.files import folder_digest
 from tunesmith.model import ModelConfig, model_digest, model_folder
+from tunesmith.render import RenderConfig
 
 if TYPE_CHECKING:
     from tunesmith.generate.local import LocalGenerator
@@ -26,6 +27,7 @@ class Speaker:
     adapter: Path | None = None
     system: str | None = None
     base: ModelConfig | None = None
+    render: RenderConfig = field(default_factory=RenderConfig)
 
     @property
     def digest(self) -> str:
@@ -63,10 +65,11 @@ def from_pool(pool: Path, reference: str, base_name: str | None = None) -> Speak
     label = reference if reference in aliases(pool) else entry.digest[:12]
     weights = entry.path / "weights"
     system = entry.manifest.get("shared_system")
+    told = RenderConfig.parse(_recipe_of(entry.manifest).get("render", {}), "the entry's recipe")
     if (weights / "adapter_config.json").is_file():
-        return Speaker(label, base, weights, system, base)
+        return Speaker(label, base, weights, system, base, told)
     whole = base.model_copy(update={"name": str(weights), "revision": None})
-    return Speaker(label, whole, None, system, base)
+    return Speaker(label, whole, None, system, base, told)
 
 
 def default_reference(pool: Path) -> str:
@@ -93,14 +96,19 @@ def load(speaker: Speaker) -> "LocalGenerator":
     from tunesmith.model.load import load_model
     from tunesmith.render import renderer_for
 
-    renderer = renderer_for(model_folder(speaker.config), "last_turn")
+    renderer = renderer_for(model_folder(speaker.config), speaker.render.for_answers())
     return LocalGenerator(load_model(speaker.config, adapter=speaker.adapter), renderer, speaker.digest)
+
+
+def _recipe_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    return tomllib.loads(manifest["recipe"]) if manifest.get("recipe") else {}
 
 
 def _base_of(manifest: Mapping[str, Any]) -> ModelConfig:
     """How the entry's base is loaded: as its recipe says, or by the parent's name alone."""
-    if manifest.get("recipe"):
-        return ModelConfig.parse(tomllib.loads(manifest["recipe"]).get("model", {}), "the entry's recipe")
+    recipe = _recipe_of(manifest)
+    if recipe:
+        return ModelConfig.parse(recipe.get("model", {}), "the entry's recipe")
     parent = manifest["parent"]
     return ModelConfig(name=parent["name"], revision=parent.get("revision"))
 

@@ -1,5 +1,6 @@
 """`tunesmith data`, `render` and `pack`: from files to training batches, one stage at a time."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ from tunesmith.cli.options import DEFAULT_MODEL, Model, Out, Sets, do_stage, sec
 
 if TYPE_CHECKING:
     from tunesmith.pack import Batches
+    from tunesmith.types import Batch
 
 
 @app.command(
@@ -75,13 +77,13 @@ def render(
     values = sections("render", sets, "data", "render", "model")
     config = RenderConfig.parse(values["render"], "render")
     renderer = renderer_for(
-        tokenizer_folder(ModelConfig.parse({"name": model, **values["model"]}, "model")), config.train_on
+        tokenizer_folder(ModelConfig.parse({"name": model, **values["model"]}, "model")), config
     )
     conversations = stream(DataConfig.parse({"paths": [str(file)], **values["data"]}, "data"))
 
     def work(folder: Path) -> dict[str, Any]:
         facts = render_all(config, renderer, conversations, StageFolder(folder, "render"))
-        return {**facts, "model": model, "renderer": renderer.fingerprint}
+        return {**facts, "model": model, "tokenizer": renderer.tokenizer.fingerprint}
 
     inputs = [config, conversations.fingerprint, renderer.fingerprint]
     manifest, was_done = do_stage(out, "render", inputs, work)
@@ -146,19 +148,31 @@ def rendered_mark(folder: Path) -> str:
 
 
 def _say_batches(batches: "Batches") -> None:
+    from tunesmith.pack import account
     from tunesmith.progress import count
 
-    rows = [[row.num_tokens for row in batches[index].rows] for index in range(len(batches))]
-    lengths = sorted(length for step in rows for length in step)
-    row_tokens = batches.config.row_tokens
-    per_step = sum(len(step) for step in rows) / len(rows)
+    config = batches.config
+    lengths: list[int] = []
+
+    def steps() -> Iterator["Batch"]:
+        for index in range(len(batches)):
+            batch = batches[index]
+            lengths.extend(row.num_tokens for row in batch.rows)
+            yield batch
+
+    counted = account(config, steps())
+    total = counted.total
+    lengths.sort()
+    average = " on average" if config.layout == "full_rows" else ""
+    padding = f"{total.num_padded:,} more as padding ({counted.padding:.1%})" if total.num_padded else "no padding"
     _say(
-        f"{count(len(batches), 'step')} of {batches.config.batch_conversations} conversations "
-        f"({batches.num_conversations:,} in all), {per_step:.1f} rows a step, no padding"
+        f"{count(len(batches), 'step')} of {config.batch_conversations} conversations{average} "
+        f"({batches.num_conversations:,} in all), {counted.num_micro_batches / len(batches):.1f} micro-batches a step"
     )
+    _say(f"{total.num_tokens:,} tokens, {total.num_supervised:,} of them trained; {padding}")
     _say(
         f"tokens in a row: {lengths[0]:,} least, {lengths[len(lengths) // 2]:,} median, {lengths[-1]:,} most; "
-        f"pack.row_tokens allows {row_tokens:,}"
+        f"micro-batches hold {counted.fill:.1%} of the {config.row_tokens:,} tokens that pack.row_tokens allows"
     )
 
 

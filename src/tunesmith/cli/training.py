@@ -153,12 +153,10 @@ def _check_tokenizer(folder: Path, model: "ModelConfig") -> None:
     from tunesmith.errors import ConfigError
     from tunesmith.files import StageFolder
     from tunesmith.model import tokenizer_folder
-    from tunesmith.render import renderer_for
+    from tunesmith.model.tokenizer import Tokenizer
 
-    known = (StageFolder(folder, "render").manifest() or {}).get("renderer")
-    tokenizer = tokenizer_folder(model)
-    marks = [renderer_for(tokenizer, train_on).fingerprint for train_on in ("assistant", "last_turn")]
-    if known is not None and known not in marks:
+    known = (StageFolder(folder, "render").manifest() or {}).get("tokenizer")
+    if known is not None and known != Tokenizer.load(tokenizer_folder(model)).fingerprint:
         raise ConfigError(
             f"{folder}: was rendered for another tokenizer or chat template than that of {model.name}; "
             f"render again with --model {model.name}"

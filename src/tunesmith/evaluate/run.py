@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from tunesmith.evaluate import EvaluateConfig, Task
@@ -101,10 +101,7 @@ def _sample(task: Task, item: Item, renderer: Renderer, text: str, num_tokens: i
 
 def _priced(task: Task, batch: Sequence[Item], generator: Generator, renderer: Renderer) -> list[Sample]:
     """Score items by the mean log-probability of their expected answer, in nats per token."""
-    rendered = [
-        renderer.render(Conversation(item.id, (*item.messages, answer_message(item)), tools=tuple(item.tools)))
-        for item in batch
-    ]
+    rendered = [renderer.render(_answered_conversation(item)) for item in batch]
     values = generator.log_likelihood(rendered)
     return [
         Sample(
@@ -137,6 +134,12 @@ def prompt_text(messages: Sequence[Message]) -> str:
     if len(shown) == 1:
         return shown[0].content
     return "\n".join(f"{message.role}: {message.content}" for message in shown)
+
+
+def _answered_conversation(item: Item) -> Conversation:
+    """The item with its expected answer, which alone is priced; see RenderConfig.for_answers."""
+    asked = [replace(each, train=0.0) if each.role == "assistant" else each for each in item.messages]
+    return Conversation(item.id, (*asked, answer_message(item)), tools=tuple(item.tools))
 
 
 def _expected(item: Item, renderer: Renderer) -> str:

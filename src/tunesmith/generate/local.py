@@ -3,7 +3,7 @@
 Prompts are padded on the left. What all prompts of a batch begin with, such as a system message, passes through
 the model once and is shared. A prompt that is done leaves the batch, so that the rest runs on faster.
 
-Shapes: B prompts, T tokens, V vocabulary.
+Shapes: B prompts, T tokens, S supervised tokens, V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import DynamicCache
 
+from tunesmith.branches import split
+from tunesmith.errors import EvaluateError
 from tunesmith.generate import Completion, Sampling
 from tunesmith.render import Renderer
 from tunesmith.types import Rendered, TokenArray
@@ -58,14 +60,27 @@ class LocalGenerator:
 
     @torch.inference_mode()
     def log_likelihood(self, rendered: Sequence[Rendered]) -> list[float]:
+        """Mean log-probability, in nats per supervised token, of each conversation; a tree is taken apart first.
+
+        Raises EvaluateError where nothing is supervised, or a token that nothing stands before.
+        """
         return [self._mean_log_probability(each) for each in rendered]
 
     def _mean_log_probability(self, rendered: Rendered) -> float:
+        apart = [each for each in split(rendered) if each.num_supervised]
+        if not apart or any(each.loss_weights[0] for each in apart):
+            raise EvaluateError(
+                f"conversation {rendered.conversation_id} has no likelihood: "
+                + ("the first token of a sequence is supervised" if apart else "no token of it is supervised")
+            )
+        return -float(torch.cat([self._losses(each) for each in apart]).mean())
+
+    def _losses(self, rendered: Rendered) -> Tensor:
+        """-log p of each supervised token of a plain sequence, [S]."""
         tokens_T = torch.from_numpy(rendered.tokens).long().to(self.device)
         places_S = torch.from_numpy(np.flatnonzero(rendered.loss_weights) - 1).to(self.device)
         output = self.model(input_ids=tokens_T[None], logits_to_keep=places_S, use_cache=False)
-        losses_S = F.cross_entropy(output.logits[0].float(), tokens_T[places_S + 1], reduction="none")
-        return -float(losses_S.mean())
+        return F.cross_entropy(output.logits[0].float(), tokens_T[places_S + 1], reduction="none")
 
     def _prefill(self, prompts: Sequence[TokenArray]) -> tuple[Tensor, DynamicCache, Tensor]:
         """Logits after each prompt [B, V], the cache, and its mask [B, T]."""

@@ -1,8 +1,8 @@
 """render: a Conversation becomes tokens and loss weights, born in one call.
 
 A renderer knows one chat template. It gives the tokens and weights of a whole conversation for training, and the
-tokens of a prompt for generation, from the same pieces, so that the two cannot drift apart. Today there is one
-renderer, for the ChatML family (SmolLM2, Qwen2.5 and kin); a template that it cannot reproduce is refused.
+tokens of a prompt for generation, by the same steps, so that the two cannot drift apart. It takes any Jinja chat
+template, proves what is trained in independent ways that must agree, and refuses what it cannot prove.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,18 +16,50 @@ from tunesmith.errors import RenderError
 from tunesmith.files import StageFolder
 from tunesmith.types import Conversation, Message, Rendered, TokenArray
 
+TrainOn = Literal["assistant", "last_turn", "response_only", "all", "per_message"]
+TooLong = Literal["error", "drop", "split_turns", "truncate_prompt_head", "truncate_response"]
+
 
 class RenderConfig(Config):
-    """Which tokens are trained, and what happens to conversations that are too long."""
+    """Which tokens are trained, how a chat template is asked, and what happens to conversations that are too long."""
 
-    train_on: Literal["assistant", "last_turn"] = "assistant"
-    """Train every assistant message, or only the last one."""
+    train_on: TrainOn = "assistant"
+    """Every assistant message; only the last; each without its prompt; every token; or what the data says."""
+
+    train_reasoning: bool = True
+    """Whether the reasoning of a trained message is trained too, or is only context."""
+
+    layout: Literal["shared_prefix", "split"] = "shared_prefix"
+    """Where a template rewrites history: turns share their common prefix in one row, or each is a sequence apart."""
 
     max_tokens: int = Field(default=2048, ge=1)
-    """The longest conversation, in tokens, that is accepted."""
+    """The longest sequence, in tokens, that is accepted."""
 
-    too_long: Literal["error", "drop"] = "error"
-    """What happens to a longer one: stop, or drop it into dropped.jsonl. Nothing is ever cut silently."""
+    too_long: TooLong = "error"
+    """What happens to a longer one; nothing is ever cut without this saying so, and the manifest counts it."""
+
+    refused: Literal["error", "drop"] = "error"
+    """What a conversation does that the template refuses or that cannot be proven: stop, or go to dropped.jsonl."""
+
+    reasoning: Literal["template", "inline"] = "template"
+    """Where reasoning stands: in the template's own place, or as <think>...</think> at the start of the content."""
+
+    bos: Literal["check", "add", "template"] = "check"
+    """A template without the tokenizer's usual first token: an error, add it, or do as the template does."""
+
+    template: str | None = None
+    """A Jinja file to use in place of the model's own chat template."""
+
+    template_options: dict[str, Any] = Field(default_factory=dict)
+    """Values handed to the template, for example enable_thinking = false."""
+
+    date: str | None = None
+    """The day (YYYY-MM-DD) that a template which asks for the date is told; today where this is left out."""
+
+
+    def for_answers(self) -> "RenderConfig":
+        """The same template and options, for asking a model and pricing given answers: see Message.train."""
+        return self.model_copy(update={"train_on": "per_message"})
 
 
 class Renderer(Protocol):
@@ -35,7 +67,7 @@ class Renderer(Protocol):
 
     @property
     def name(self) -> str:
-        """The template family."""
+        """The template, for people."""
 
     @property
     def fingerprint(self) -> str:
@@ -46,7 +78,11 @@ class Renderer(Protocol):
         """The control tokens that end a turn."""
 
     def render(self, conversation: Conversation) -> Rendered:
-        """Tokens and loss weights of one training example."""
+        """Tokens, loss weights, parts and messages of one conversation; raises RenderError where the mask cannot be
+        proven or the template refuses."""
+
+    def render_many(self, conversations: Sequence[Conversation]) -> list[Rendered | RenderError]:
+        """The same for many at once, faster; an error stands in the place of the conversation that it is about."""
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[Any] = ()) -> TokenArray:
         """The tokens a model is given to write the next assistant message."""
@@ -58,28 +94,32 @@ class Renderer(Protocol):
         """The text of tokens."""
 
 
-def renderer_for(folder: Path, train_on: str = "assistant") -> Renderer:
-    """The renderer of a model folder's tokenizer and chat template; raises RenderError where none is proven."""
+def renderer_for(folder: Path, config: RenderConfig | None = None) -> Renderer:
+    """The renderer of a model folder's tokenizer and chat template; raises RenderError where none can be proven."""
     from tunesmith.model.tokenizer import Tokenizer
-    from tunesmith.render.chatml import ChatML
+    from tunesmith.render.renderer import TemplateRenderer
 
-    return ChatML(Tokenizer.load(folder), train_on)
+    return TemplateRenderer(Tokenizer.load(folder), config or RenderConfig())
 
 
 def render(
-    config: RenderConfig, renderer: Renderer, conversations: Iterable[Conversation], folder: StageFolder
+    config: RenderConfig, renderer: Renderer, conversations: Iterable[Conversation] | Path, folder: StageFolder
 ) -> dict[str, Any]:
     """Render all `conversations` into files that training reads by position, and return the counts.
 
-    Raises RenderError at the first conversation that cannot be rendered, or that is too long when no policy is
-    named. Counts in equal counts out plus dropped.
-    """
-    from tunesmith.render.rendered_file import write_rendered
+    A path names a file that the data stage wrote; reading it is faster than handing over what it holds. What was
+    rendered before, by any run with the same content and rules, is found in the cache and not rendered again.
 
-    facts = write_rendered(config, renderer, conversations, folder.path)
+    Raises RenderError at the first conversation that cannot be rendered, or that is too long when no policy is
+    named; what was finished is kept for the next attempt. Counts in equal counts out plus dropped.
+    """
+    from tunesmith.render.bulk import render_all
+
+    facts = render_all(config, renderer, conversations, folder.path)
     if facts["num_out"] == 0:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in facts["dropped_by_reason"].items())
         raise RenderError(
-            f"{folder.path}: all {facts['num_in']} conversations were dropped; raise render.max_tokens "
-            f"(now {config.max_tokens})"
+            f"{folder.path}: all {facts['num_in']} conversations were dropped ({reasons}); see dropped.jsonl there. "
+            f"Those that are too long fit with a larger render.max_tokens (now {config.max_tokens})"
         )
     return facts

@@ -1,87 +1,210 @@
-"""Rendered conversations for people: which tokens are trained, and which are only context.
+"""Rendered conversations for people: which tokens are trained, which are only context, which are cut.
 
-Needs neither torch nor a terminal: with `Text` it colors, with `plain_text` it brackets what is trained.
+Needs neither torch nor a terminal: with `rich_text` it colors, with `plain_text` it brackets what is trained.
 """
 
-from collections.abc import Iterator
-from functools import cache
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
+from operator import itemgetter
 
 from rich.text import Text
 
-from tunesmith.render import Renderer
-from tunesmith.types import Rendered
+from tunesmith.render.tokens import TRAINED_KINDS, Reader, kinds
+from tunesmith.render.views import Sheet, View
 
 LINE_BREAK = "⏎"
 OPEN, CLOSE = "⟦", "⟧"
+CUT_OPEN, CUT_CLOSE = "⟪", "⟫"
+TOKEN_BORDER = "│"
+NUM_BEFORE = 40
+"""How many characters of the shared context are repeated where another branch continues it."""
+
 STYLES = {
-    # (is trained, is a control token)
-    (True, False): "black on green",
-    (True, True): "bold black on green",
-    (False, False): "dim",
-    (False, True): "magenta",
+    "text": "black on green",
+    "reasoning": "black on cyan",
+    "tool call": "black on yellow",
+    "markup": "underline black on green",
+    "end": "bold underline black on green",
+    "system": "cyan",
+    "developer": "cyan",
+    "user": "dim",
+    "assistant": "dim italic",
+    "tool": "bright_blue",
+    "context": "dim",
+    "template": "dim magenta",
+    "control": "magenta",
+    "cut": "strike red",
 }
+MEANINGS = {
+    "text": "trained",
+    "reasoning": "trained reasoning",
+    "tool call": "trained tool call",
+    "markup": "trained template text",
+    "end": "trained control token",
+    "context": "context",
+    "template": "template text",
+    "control": "control token",
+    "cut": "cut away",
+}
+FATES = {
+    "trained": "trained",
+    "cut": "truncated",
+    "split": "split",
+    "dropped": "left out",
+    "stops": "stops the run",
+    "refused": "refused",
+}
+# What would move the cursor, reverse the reading direction or be invisible.
+HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
-class Stretch(NamedTuple):
-    """Neighboring tokens that are alike."""
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Neighboring tokens that are alike: of one kind, one loss weight and one branch."""
 
-    text: str
-    is_trained: bool
-    is_control: bool
+    kind: str
+    weight: float
+    pieces: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    @property
+    def is_trained(self) -> bool:
+        return self.kind in TRAINED_KINDS
 
 
-def stretches(rendered: Rendered, renderer: Renderer) -> Iterator[Stretch]:
-    """The tokens of a conversation as stretches of text; a control token is one whose text is only shown on demand."""
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One branch of a conversation: its own tokens, and the token that it continues, or -1."""
 
-    @cache
-    def is_control(token: int) -> bool:
-        return not renderer.text([token]) and bool(renderer.text([token], skip_control=False))
+    stretches: tuple[Stretch, ...]
+    parent: int
+    before: str
+    """The end of the text that the branch continues."""
 
-    marked = [
-        (int(token), weight > 0, is_control(int(token)))
-        for token, weight in zip(rendered.tokens, rendered.loss_weights, strict=True)
+
+def branches(view: View, reader: Reader) -> list[Branch]:
+    """All branches of a conversation; one that does not fork has one, a refused one none."""
+    return [branch for sheet in view.sheets for branch in _branches(view, sheet, reader)]
+
+
+def _branches(view: View, sheet: Sheet, reader: Reader) -> Iterator[Branch]:
+    pieces = reader.pieces(sheet.rendered.tokens)
+    marks = list(zip(kinds(view.conversation, sheet, reader), sheet.rendered.loss_weights.tolist(), strict=True))
+    starts = [start for start, _, _ in sheet.spans]
+    for start, end, parent in sheet.spans:
+        groups = groupby(range(start, end), key=marks.__getitem__)
+        stretches = tuple(Stretch(*mark, tuple(pieces[index] for index in group)) for mark, group in groups)
+        parent_start = starts[bisect_right(starts, parent) - 1]
+        yield Branch(stretches, parent, "".join(pieces[parent_start : parent + 1])[-NUM_BEFORE:])
+
+
+def heading(view: View, num_branches: int) -> str:
+    """Where a conversation comes from, its counts, and what is wrong with it."""
+    conversation = view.conversation
+    facts = [
+        f"{view.account.num_tokens_out:,} tokens, {view.account.num_supervised_out:,} trained",
+        *([f"{view.account.num_tokens_cut:,} cut away"] if view.account.num_tokens_cut else []),
+        *([f"{num_branches} sequences"] if num_branches > 1 else []),
     ]
-    for (is_trained, control), group in groupby(marked, key=lambda each: each[1:]):
-        # Decoded together: a character may be spread over several tokens.
-        text = renderer.text([token for token, *_ in group], skip_control=False)
-        yield Stretch(text, bool(is_trained), control)
+    place = f"{conversation.source or 'conversation'} ({conversation.id})"
+    if view.fate == "refused":
+        return visible(f"{place}: {FATES[view.fate]}: {view.problem}")
+    problem = f"\n{FATES[view.fate]}: {view.problem}" if view.problem else ""
+    return visible(f"{place}: {', '.join(facts)}{problem}")
 
 
-def rich_text(rendered: Rendered, renderer: Renderer) -> Text:
-    """The conversation in color: trained tokens on green, context dim, control tokens and line breaks visible."""
+def rich_text(branches: Sequence[Branch], with_borders: bool = False) -> Text:
+    """A conversation in color: trained tokens on a ground, context dim, control tokens and line breaks visible."""
     text = Text()
-    for stretch in stretches(rendered, renderer):
-        text.append(_visible(stretch.text), style=STYLES[stretch.is_trained, stretch.is_control])
+    for number, branch in enumerate(branches, 1):
+        text.append(_introduction(number, branch, text.plain[-1:]), style="bold")
+        for stretch in branch.stretches:
+            text.append(_weight_mark(stretch), style="bold")
+            text.append(_spelled(stretch, with_borders), style=STYLES[stretch.kind])
     return text
 
 
-def plain_text(rendered: Rendered, renderer: Renderer) -> str:
-    """The conversation without color: what is trained stands between ⟦ and ⟧."""
-    parts = []
-    for is_trained, group in groupby(stretches(rendered, renderer), key=lambda each: each.is_trained):
-        text = "".join(stretch.text for stretch in group)
-        parts.append(f"{OPEN}{text}{CLOSE}" if is_trained else text)
-    return _visible("".join(parts))
+def plain_text(branches: Sequence[Branch], with_borders: bool = False) -> str:
+    """A conversation without color: what is trained stands between ⟦ and ⟧, what is cut between ⟪ and ⟫."""
+    parts: list[str] = []
+    for number, branch in enumerate(branches, 1):
+        parts.append(_introduction(number, branch, parts[-1][-1:] if parts else ""))
+        brackets = _brackets(branch.stretches)
+        for (before, after), group in groupby(zip(brackets, branch.stretches, strict=True), key=itemgetter(0)):
+            text = "".join(_spelled(stretch, with_borders) for _, stretch in group)
+            parts.append(f"{before}{text}{after}")
+    return "".join(parts)
 
 
-def legend() -> Text:
-    """What the colors mean."""
-    return Text.assemble(
-        ("trained", STYLES[True, False]),
-        "  ",
-        ("context", STYLES[False, False]),
-        "  ",
-        ("control token", STYLES[False, True]),
-        f"  {LINE_BREAK} line break",
-    )
+def legend(seen: set[str]) -> Text:
+    """What the colors mean, for the kinds of tokens that were seen."""
+    entries = [(MEANINGS.get(kind, f"{kind} message"), style) for kind, style in STYLES.items() if kind in seen]
+    return Text("  ").join([*(Text(*entry) for entry in entries), Text(f"{LINE_BREAK} line break")])
 
 
-def plain_legend() -> str:
+def plain_legend(seen: set[str]) -> str:
     """What the marks mean."""
-    return f"{OPEN}trained{CLOSE}  the rest is context  {LINE_BREAK} line break"
+    marks = [f"{OPEN}trained{CLOSE}", *([f"{CUT_OPEN}cut away{CUT_CLOSE}"] if "cut" in seen else [])]
+    return "  ".join([*marks, "the rest is context", f"{LINE_BREAK} line break"])
 
 
-def _visible(text: str) -> str:
-    return text.replace("\n", f"{LINE_BREAK}\n")
+def visible(text: str) -> str:
+    """A text in which nothing acts on a terminal or hides: control characters and the like are spelled out."""
+    return HIDDEN.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
+
+
+def _introduction(number: int, branch: Branch, last: str) -> str:
+    """What stands before a branch that is not the first, where the text so far ends with the character `last`."""
+    if number == 1:
+        return ""
+    gap = "\n" if last == "\n" else "\n\n"
+    if branch.parent < 0:
+        return f"{gap}-- sequence {number}, apart from the others:\n"
+    before = visible(branch.before).replace("\n", LINE_BREAK)
+    return f"{gap}-- sequence {number} continues from token {branch.parent + 1:,}, ...{before}\n"
+
+
+def _weight_mark(stretch: Stretch) -> str:
+    return f"×{stretch.weight:g} " if stretch.is_trained and stretch.weight != 1 else ""
+
+
+def _brackets(stretches: Sequence[Stretch]) -> list[tuple[str, str]]:
+    """What stands before and after each stretch; neighbors with the same marks share them.
+
+    What the template writes takes the marks of the trained stretch before it, or else behind it.
+    """
+    found: list[tuple[str, str]] = []
+    for place, stretch in enumerate(stretches):
+        is_markup = stretch.kind in ("markup", "end")
+        before = stretches[place - 1] if place else None
+        after = stretches[place + 1] if place + 1 < len(stretches) else None
+        if is_markup and before is not None and before.is_trained and before.weight == stretch.weight:
+            found.append(found[-1])
+        elif is_markup and after is not None and after.is_trained and after.weight == stretch.weight:
+            found.append(_bracket(after))
+        else:
+            found.append(_bracket(stretch))
+    return found
+
+
+def _bracket(stretch: Stretch) -> tuple[str, str]:
+    if stretch.kind == "cut":
+        return CUT_OPEN, CUT_CLOSE
+    if not stretch.is_trained:
+        return "", ""
+    part = f"{stretch.kind}: " if stretch.kind in ("reasoning", "tool call") else ""
+    return f"{OPEN}{_weight_mark(stretch)}{part}", CLOSE
+
+
+def _spelled(stretch: Stretch, with_borders: bool) -> str:
+    """The text of a stretch, a border behind each token; where a token ends its line, before the line break."""
+    pieces = (visible(piece).replace("\n", f"{LINE_BREAK}\n") for piece in stretch.pieces)
+    if not with_borders:
+        return "".join(pieces)
+    return "".join(f"{piece[:-1]}{TOKEN_BORDER}\n" if piece[-1:] == "\n" else piece + TOKEN_BORDER for piece in pieces)

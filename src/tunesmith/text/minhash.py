@@ -2,11 +2,16 @@
 
 Two texts are near-duplicates when the Jaccard similarity of their sets of word trigrams reaches a threshold.
 A cluster is what near-duplicate pairs connect, so every pair of near-duplicates lies within one cluster.
+
+Shapes: U different texts, P permutations, G texts that meet in a band.
 """
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith.text.ngrams import ngrams, normalize, words
 
@@ -58,30 +63,65 @@ def near_duplicate_clusters(texts: Iterable[str], threshold: float = 0.7, seed: 
     Pairs at the threshold or above are united with a probability above 0.999. A pair just below may be united
     too: where two sides must share nothing, uniting too much is the safe mistake.
     """
-    import rensa
-
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must lie above 0 and at most at 1, not {threshold}")
-    index = rensa.RMinHashLSH(threshold, NUM_PERMUTATIONS, num_bands(threshold))
-    signatures: dict[int, rensa.RMinHash] = {}
-    first_with: dict[bytes, int] = {}
     sets = UnionFind()
+    numbers, signatures_UP = _sign(texts, sets, seed)
+    for group_G in _meetings(signatures_UP, num_bands(threshold)):
+        met = [numbers[place] for place in group_G.tolist()]
+        roots = [sets.find(number) for number in met]
+        if len(set(roots)) > 1:
+            _unite(sets, met, np.array(roots), signatures_UP[group_G], _least_estimate(threshold))
+    del numbers, signatures_UP  # half a kilobyte for each text
+    return sets.labels()
+
+
+def _sign(texts: Iterable[str], sets: UnionFind, seed: int) -> tuple[list[int], NDArray[np.uint32]]:
+    """Add every text to `sets` and unite equal ones; the numbers of the different ones, and their signatures."""
+    import rensa
+
+    first_with: dict[int, int] = {}
+    signatures = bytearray()
     for text in texts:
         number = sets.add()
         grams = sorted(shingles(text))
-        # Only the first of equal texts enters the index: a thousand copies would make a million pairs.
+        # Only the first of equal texts gets a signature: a thousand copies would make a million pairs.
         first = first_with.setdefault(_digest(grams), number)
         if first != number:
             sets.union(first, number)
             continue
         signature = rensa.RMinHash(NUM_PERMUTATIONS, seed)
         signature.update(grams)
-        for candidate in index.query(signature):
-            if signature.jaccard(signatures[candidate]) >= _least_estimate(threshold):
-                sets.union(candidate, number)
-        index.insert(number, signature)
-        signatures[number] = signature
-    return sets.labels()
+        signatures += np.array(signature.digest(), np.uint32).tobytes()
+    return list(first_with.values()), np.frombuffer(signatures, np.uint32).reshape(-1, NUM_PERMUTATIONS)
+
+
+def _meetings(signatures_UP: NDArray[np.uint32], bands: int) -> Iterator[NDArray[np.intp]]:
+    """The places of the signatures that agree in all of a band, band by band, two or more each time."""
+    width = NUM_PERMUTATIONS // bands
+    for start in range(0, NUM_PERMUTATIONS, width):
+        keys_U = np.zeros(len(signatures_UP), np.uint64)
+        for column in range(start, start + width):  # two bands in one key are told apart by their signatures
+            keys_U = keys_U * np.uint64(0x9E3779B97F4A7C15) + signatures_UP[:, column]
+        order_U = np.argsort(keys_U, kind="stable")
+        borders = np.flatnonzero(np.diff(keys_U[order_U])) + 1
+        starts, ends = np.append(0, borders), np.append(borders, len(order_U))
+        for group in np.flatnonzero(ends - starts > 1):
+            yield order_U[starts[group] : ends[group]]
+
+
+def _unite(
+    sets: UnionFind, met: list[int], roots_G: NDArray[np.int64], signatures_GP: NDArray[np.uint32], least: float
+) -> None:
+    """Unite the texts whose signatures say that they are near-duplicates, where they are not united yet."""
+    for place, number in enumerate(met):
+        apart = np.flatnonzero(roots_G[place + 1 :] != roots_G[place]) + place + 1
+        if not apart.size:
+            continue
+        agreeing = np.count_nonzero(signatures_GP[apart] == signatures_GP[place], axis=1)
+        for near in apart[agreeing >= least * NUM_PERMUTATIONS].tolist():
+            sets.union(number, met[near])
+            roots_G[roots_G == roots_G[near]] = roots_G[place]
 
 
 def num_bands(threshold: float) -> int:
@@ -100,5 +140,6 @@ def _least_estimate(threshold: float) -> float:
     return threshold - 3 * math.sqrt(threshold * (1 - threshold) / NUM_PERMUTATIONS)
 
 
-def _digest(grams: list[str]) -> bytes:
-    return hashlib.blake2b("\n".join(grams).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+def _digest(grams: list[str]) -> int:
+    content = "\n".join(grams).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest())

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,21 +20,21 @@ from tunesmith.errors import Interrupted, TrainError
 from tunesmith.files import atomic_write
 from tunesmith.progress import Progress
 from tunesmith.train.adapter import prepare, save_final
-from tunesmith.train.attention import group_segments
+from tunesmith.train.attention import Sight, sight_of
 from tunesmith.train.checkpoint import load_newest, save_checkpoint
-from tunesmith.train.loss import supervised_positions, weighted_cross_entropy
+from tunesmith.train.loss import supervised_places, weighted_cross_entropy
 from tunesmith.train.optim import MasterAdamW
 from tunesmith.train.plan import Plan
 from tunesmith.train.schedule import learning_rate_at
-from tunesmith.types import Batch, Checkpoint, Row, Stream
+from tunesmith.types import Batch, Checkpoint, Row, Stream, TokenArray
 
 
 class RowTensors(NamedTuple):
-    """A row on the model's device. `places_S` are the positions whose output is trained."""
+    """A row on the model's device. `places_S` are the positions whose output predicts the tokens `targets_S`."""
 
     tokens_1T: Tensor
     positions_1T: Tensor
-    groups: Any
+    sight: Sight
     places_S: Tensor
     targets_S: Tensor
     weights_S: Tensor
@@ -104,34 +105,34 @@ def train_step(
 
 def row_loss(model: Any, row: Row) -> Tensor:
     """The weighted sum of the loss over a row's supervised tokens; logits exist for these alone."""
-    tensors = row_tensors(row, next(model.parameters()).device)
+    tensors = row_tensors(row, model)
     if tensors.places_S.numel() == 0:
         return torch.zeros((), requires_grad=True)
     logits_SV = forward(model, tensors, tensors.places_S)
     return weighted_cross_entropy(logits_SV, tensors.targets_S, tensors.weights_S)
 
 
-def row_tensors(row: Row, device: torch.device) -> RowTensors:
-    """Move a row to the device and work out what attends to what and what is trained."""
-    tokens_T = torch.from_numpy(row.tokens).long().to(device)
-    weights_T = torch.from_numpy(row.loss_weights).to(device)
-    places_S = supervised_positions(weights_T)
+def row_tensors(row: Row, model: Any) -> RowTensors:
+    """Move a row to the model's device and work out who sees whom, in the form of the model's attention, and what is
+    trained."""
+    device = next(model.parameters()).device
+    places_S, targets_S = supervised_places(row)
     return RowTensors(
-        tokens_T[None],
+        torch.from_numpy(row.tokens).long().to(device)[None],
         torch.from_numpy(row.positions).long().to(device)[None],
-        group_segments(torch.from_numpy(row.segments).long().to(device)),
-        places_S,
-        tokens_T[places_S + 1],
-        weights_T[places_S + 1],
+        sight_of(row, model.config._attn_implementation, device),
+        torch.from_numpy(places_S).to(device),
+        torch.from_numpy(row.tokens[targets_S]).long().to(device),
+        torch.from_numpy(row.loss_weights[targets_S]).to(device),
     )
 
 
 def forward(model: Any, tensors: RowTensors, places_S: Tensor) -> Tensor:
-    """Logits at `places_S` of a row: [S, V]."""
+    """Logits at `places_S` of a row, in which a place may stand several times: [S, V]."""
     output = model(
         input_ids=tensors.tokens_1T,
         position_ids=tensors.positions_1T,
-        groups=tensors.groups,
+        sight=tensors.sight,
         logits_to_keep=places_S,
         use_cache=False,
     )
@@ -141,25 +142,33 @@ def forward(model: Any, tensors: RowTensors, places_S: Tensor) -> Tensor:
 
 @torch.no_grad()
 def check_no_leak(model: Any) -> None:
-    """Refuse an architecture in which one packed conversation can see another.
+    """Refuse an architecture in which one packed conversation, or one branch of a tree, can see another.
 
-    Two segments share a row; the first is changed; the logits of the second must not change by a single bit.
+    A plain conversation (tokens 0 to 7) and a tree share a row: a trunk (8 to 11), one branch on its end (12 to 15)
+    and one on its middle (16 to 19). First the plain conversation is changed, then the first branch; the logits of
+    all others must not change by a single bit.
     """
-    import numpy as np
-
+    branches = np.array([[0, -1], [8, -1], [12, 11], [16, 9]], np.int32)
+    positions = np.concatenate([np.arange(8), np.arange(8), np.arange(2, 6)]).astype(np.int32)
+    segments = np.repeat(np.arange(2, dtype=np.int32), [8, 12])
     device = next(model.parameters()).device
-    segments = np.repeat(np.arange(2, dtype=np.int32), 8)
-    positions = np.tile(np.arange(8, dtype=np.int32), 2)
-    seen = []
-    for first in (range(8), range(8, 16)):
-        tokens = np.array([*first, *range(8)], np.int32) % model.config.vocab_size
-        row = Row(tokens, np.zeros(16, np.float32), positions, segments, ("first", "second"))
-        seen.append(forward(model, row_tensors(row, device), torch.arange(8, 16, device=device)))
-    if not torch.equal(*seen):
-        raise TrainError(
-            f"{type(model).__name__}: packed conversations of this architecture see each other, so training it "
-            "would be wrong; it is not supported yet"
-        )
+    everywhere_T = torch.arange(20, device=device)
+
+    def logits(tokens: TokenArray) -> Tensor:
+        row = Row(tokens, np.zeros(20, np.float32), positions, segments, branches, ("plain", "tree"))
+        return forward(model, row_tensors(row, model), everywhere_T)
+
+    tokens = np.arange(20, dtype=np.int32) % model.config.vocab_size
+    plain_TV = logits(tokens)
+    for first, last, what in ((0, 8, "packed conversations"), (12, 16, "the branches of a conversation")):
+        changed = tokens.copy()
+        changed[first:last] = (changed[first:last] + 7) % model.config.vocab_size
+        outside_T = (everywhere_T < first) | (everywhere_T >= last)
+        if not torch.equal(logits(changed)[outside_T], plain_TV[outside_T]):
+            raise TrainError(
+                f"{type(model).__name__}: {what} see each other in this architecture, so training it "
+                "would be wrong; it is not supported yet"
+            )
 
 
 def _resume(folder: Path, optimizer: MasterAdamW, batches: Stream[Batch], plan: Plan) -> int:

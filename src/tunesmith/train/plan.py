@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import ModelError
 from tunesmith.model import ModelConfig
+from tunesmith.render.rendered_file import RenderedFile
 from tunesmith.train import TrainConfig
 from tunesmith.types import Rendered
 
@@ -80,6 +81,9 @@ def make_plan(config: TrainConfig, model: ModelConfig, folder: Path, batches: "B
 
 
 def _count(rendered: Sequence[Rendered]) -> Totals:
+    if isinstance(rendered, RenderedFile):  # knows without reading
+        sizes = rendered.lengths
+        return Totals(len(rendered), int(sizes.sum()), int(rendered.supervised.sum()), int(sizes.max()))
     lengths, supervised = [], 0
     for each in rendered:
         lengths.append(each.num_tokens)

@@ -1,0 +1,56 @@
+"""Rows: rendered conversations end to end, each a segment of its own, in one of several layouts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tunesmith.pack.fit import best_fit_decreasing, members_of, next_fit, sort_stably
+from tunesmith.types import BranchArray, Rendered, Row, TokenArray
+
+
+def pack_rows(chosen: Sequence[Rendered], row_tokens: int, layout: str = "best_fit") -> list[Row]:
+    """Lay conversations out in rows of at most `row_tokens`, as the layout says.
+
+    The rows are a function of the conversations alone, so that a resumed run packs alike.
+    """
+    lengths = np.array([each.num_tokens for each in chosen], np.int64)
+    order = np.arange(lengths.size)
+    if layout == "padding":
+        bins = order
+    elif layout == "varlen":
+        bins = next_fit(lengths, row_tokens)
+    else:
+        bins = best_fit_decreasing(lengths, row_tokens)
+        order = sort_stably(row_tokens - lengths, row_tokens)  # longest first
+    return [row_of([chosen[index] for index in members]) for members in members_of(bins, order)]
+
+
+def row_of(members: Sequence[Rendered]) -> Row:
+    """One row with these conversations, in this order."""
+    return Row(
+        tokens=np.concatenate([each.tokens for each in members]).astype(np.int32),
+        loss_weights=np.concatenate([each.loss_weights for each in members]).astype(np.float32),
+        positions=np.concatenate([positions_of(each.branches, each.num_tokens) for each in members]),
+        segments=np.repeat(np.arange(len(members), dtype=np.int32), [each.num_tokens for each in members]),
+        branches=_joined_branches(members),
+        conversation_ids=tuple(each.conversation_id for each in members),
+    )
+
+
+def positions_of(branches: BranchArray, num_tokens: int) -> TokenArray:
+    """How many tokens each token sees, itself left out: its place in its sequence."""
+    positions = np.arange(num_tokens, dtype=np.int32)
+    ends = [*branches[1:, 0].tolist(), num_tokens]
+    for (start, parent), end in zip(branches.tolist(), ends, strict=True):
+        first = positions[parent] + 1 if parent >= 0 else 0
+        positions[start:end] += first - start
+    return positions
+
+
+def _joined_branches(members: Sequence[Rendered]) -> BranchArray:
+    """The branches of all members, moved to the row's indices."""
+    moved, offset = [], 0
+    for each in members:
+        moved.append(np.where(each.branches < 0, -1, each.branches + offset))
+        offset += each.num_tokens
+    return np.concatenate(moved).astype(np.int32)

@@ -1,0 +1,267 @@
+"""The steps of planned rows become tokens, with one batch call of the tokenizer for many conversations.
+
+A section in which a completion begins is encoded whole. Where its beginning has the very tokens of the prompt, which
+inference sends by itself, it is cut there. Where a merge of the tokenizer reaches over the border, the prompt keeps
+its own tokens and the completion is encoded apart; turns that come later in the row then get rows of their own,
+because their prompts hold the same text merged.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from tokenizers import Encoding
+
+from tunesmith.errors import RenderError
+from tunesmith.render.encoding import Encoder
+from tunesmith.render.layout import Control, Label, Piece, RowPlan, Section
+from tunesmith.render.sentinels import BREAK, apply_change
+from tunesmith.render.tree import Strand
+from tunesmith.types import Message, Part
+
+
+class Filled(NamedTuple):
+    """A planned row and one conversation's fields: their texts, and, for fields that the template rewrote in a way
+    of its own, the texts that stand in their place."""
+
+    plan: RowPlan
+    values: Sequence[str]
+    rewritten: Mapping[int, str]
+    messages: Sequence[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One conversation, read and checked: its rows, or the text of a document and its first and last token."""
+
+    rows: tuple[Filled, ...] = ()
+    text: str | None = None
+    first: int | None = None
+    last: int = 0
+
+
+@dataclass(slots=True)
+class _Row:
+    """A row in the making: tokens, and runs of tokens that have one label."""
+
+    tokens: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
+
+    def add(self, count: int, label: Label) -> None:
+        if count:
+            self.counts.append(count)
+            self.labels.append(label)
+
+    def strand(self) -> Strand:
+        return Strand(
+            np.array(self.tokens, np.int32),
+            np.repeat(np.array([label.weight for label in self.labels], np.float32), self.counts),
+            np.repeat(np.array([label.part for label in self.labels], np.uint8), self.counts),
+            np.repeat(np.array([label.message for label in self.labels], np.int16), self.counts),
+        )
+
+
+@dataclass(slots=True)
+class _Todo:
+    """A section of one conversation: its text, where each label ends, and where completions begin in it."""
+
+    text: str
+    ends: list[int]
+    labels: list[Label]
+    cuts: list[int]
+    is_literal: bool
+    is_first: bool
+    literal_prompts: list[bool]
+
+    def to_encode(self) -> list[tuple[str, bool]]:
+        """What depends on the conversation: prompts up to the cuts, then the whole."""
+        prompts = [
+            (self.text[:cut], self.is_first)
+            for cut, is_literal in zip(self.cuts, self.literal_prompts, strict=True)
+            if not is_literal
+        ]
+        return [] if self.is_literal else [*prompts, (self.text, self.is_first)]
+
+
+class Assembler:
+    """Makes the strands of many conversations with one call of the tokenizer."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    def assemble(self, readings: Sequence[Reading]) -> Iterator[list[Strand]]:
+        """For each reading its strands, in order."""
+        prepared = [[_prepare(row) for row in reading.rows] for reading in readings]
+        todos = [
+            todo
+            for rows in prepared
+            for steps in rows
+            for step in steps
+            if isinstance(step, _Todo)
+            for todo in step.to_encode()
+        ]
+        todos += [(reading.text, reading.first is None) for reading in readings if reading.text is not None]
+        encodings = iter(self.encoder.encode_many(todos))
+        found = [
+            [strand for filled, steps in zip(reading.rows, rows, strict=True) for strand in self._row(filled, steps, encodings)]
+            for reading, rows in zip(readings, prepared, strict=True)
+        ]
+        for reading, strands in zip(readings, found, strict=True):
+            yield strands if reading.text is None else [_document(reading, next(encodings).ids)]
+
+    def _row(
+        self, filled: Filled, steps: Sequence[Control | _Todo], encodings: Iterator[Encoding]
+    ) -> list[Strand]:
+        """The strand of a row; several where later turns cannot share the tokens of earlier ones."""
+        row = _Row()
+        last = max((number for number, step in enumerate(steps) if isinstance(step, _Todo) and step.cuts), default=-1)
+        is_shared = True
+        for number, step in enumerate(steps):
+            if isinstance(step, Control):
+                row.tokens.append(step.token)
+                row.add(1, step.label)
+            else:
+                is_shared &= self._section(row, step, encodings, is_last=number == last)
+        return [row.strand()] if is_shared else self._apart(filled)
+
+    def _apart(self, filled: Filled) -> list[Strand]:
+        strands = []
+        for plan in filled.plan.alone:
+            steps = _prepare(filled._replace(plan=plan))
+            todos = [todo for step in steps if isinstance(step, _Todo) for todo in step.to_encode()]
+            strands += self._row(filled._replace(plan=plan), steps, iter(self.encoder.encode_many(todos)))
+        return strands
+
+    def _section(self, row: _Row, todo: _Todo, encodings: Iterator[Encoding], is_last: bool) -> bool:
+        """Add a section to a row; False where a completion in it cannot share its tokens with what follows."""
+        prompts = [
+            self.encoder.section(todo.text[:cut], todo.is_first)
+            if is_literal or todo.is_literal
+            else tuple(next(encodings).ids)
+            for cut, is_literal in zip(todo.cuts, todo.literal_prompts, strict=True)
+        ]
+        if todo.is_literal and len(todo.labels) == 1:
+            tokens = self.encoder.section(todo.text, todo.is_first)
+            row.tokens += tokens
+            row.add(len(tokens), todo.labels[0])
+            return True
+        encoding = self.encoder.encode(todo.text, todo.is_first) if todo.is_literal else next(encodings)
+        ids = encoding.ids
+        dirty = [n for n, prompt in enumerate(prompts) if tuple(ids[: len(prompt)]) != prompt]
+        if not dirty:
+            row.tokens += ids
+            starts = dict(zip(todo.cuts, (len(prompt) for prompt in prompts), strict=True))
+            _add_labels(row, encoding, len(ids), todo, starts)
+            return True
+        if not is_last or dirty != [len(prompts) - 1]:
+            return False
+        self._add_cut(row, todo, prompts[-1])
+        return True
+
+    def _add_cut(self, row: _Row, todo: _Todo, prompt: tuple[int, ...]) -> None:
+        """The prompt's own tokens, and the completion's encoded apart."""
+        cut = todo.cuts[-1]
+        for begin, end, encoding in (
+            (0, cut, self.encoder.encode(todo.text[:cut], todo.is_first)),
+            (cut, len(todo.text), self.encoder.encode_bare(todo.text[cut:])),
+        ):
+            chosen = [(min(stop, end) - begin, label) for stop, label in zip(todo.ends, todo.labels, strict=True) if stop > begin]
+            kept = chosen[: next((n for n, (stop, _) in enumerate(chosen) if stop >= end - begin), len(chosen)) + 1]
+            part = _Todo(todo.text[begin:end], [s for s, _ in kept], [label for _, label in kept], [], False, False, [])
+            row.tokens += encoding.ids
+            _add_labels(row, encoding, len(encoding.ids), part, {})
+
+
+def _prepare(filled: Filled) -> list[Control | _Todo]:
+    return [step if isinstance(step, Control) else _todo(step, filled) for step in filled.plan.steps]
+
+
+def _todo(section: Section, filled: Filled) -> _Todo:
+    texts: list[str] = []
+    ends: list[int] = []
+    labels: list[Label] = []
+    cuts: list[int] = []
+    size = 0
+    for number, piece in enumerate(section.pieces):
+        if number in section.cuts:
+            cuts.append(size)
+        for text, label in _labeled(piece, filled):
+            size += len(text)
+            texts.append(text)
+            if labels and labels[-1] == label and ends[-1] not in cuts:
+                ends[-1] = size
+            else:
+                ends.append(size)
+                labels.append(label)
+    literal = [all(piece.number < 0 for piece in section.pieces[:cut]) for cut in section.cuts]
+    return _Todo("".join(texts), ends, labels, cuts, section.is_literal, section.is_first, literal)
+
+
+def _labeled(piece: Piece, filled: Filled) -> list[tuple[str, Label]]:
+    """The text of a piece with its label; several where the data weighs parts of the content apart."""
+    if piece.number < 0:
+        return [(piece.text.replace(BREAK, ""), piece.label)]
+    rewritten = filled.rewritten.get(piece.number)
+    value = filled.values[piece.number]
+    text = apply_change(value, piece.change) if rewritten is None else rewritten
+    message = filled.messages[piece.label.message]
+    if BREAK in text:
+        text, value = text.replace(BREAK, ""), value.replace(BREAK, "")
+    if not message.part_weights or piece.label.part != Part.TEXT:
+        return [(text, piece.label)]
+    return _weighed(text, value, message, piece.label)
+
+
+def _weighed(text: str, value: str, message: Message, label: Label) -> list[tuple[str, Label]]:
+    """The parts of a content with their own weights, cut where the template trimmed it."""
+    at = value.find(text)
+    if at < 0:
+        raise RenderError(
+            "the template rewrites a content whose parts have weights of their own, so these cannot be placed; "
+            "put the parts into messages of their own, or leave the weights out"
+        )
+    found, begin = [], 0
+    for size, weight in message.part_weights:
+        low, high = max(begin - at, 0), min(begin + size - at, len(text))
+        if high > low:
+            found.append((text[low:high], label if weight is None else label._replace(weight=weight)))
+        begin += size
+    return found
+
+
+def _add_labels(row: _Row, encoding: Encoding, num_tokens: int, todo: _Todo, starts: Mapping[int, int]) -> None:
+    """Label the tokens of a section. A token over a border of labels takes the smaller weight: it is trained only
+    where all of it is."""
+    at = 0
+    for number, (end, label) in enumerate(zip(todo.ends, todo.labels, strict=True)):
+        if number == len(todo.ends) - 1:
+            row.add(num_tokens - at, label)
+            return
+        known = starts.get(end)
+        border = known if known is not None else _token_at(encoding, end, len(todo.text), num_tokens)
+        follower = todo.labels[number + 1]
+        is_straddled = known is None and border < num_tokens and encoding.token_to_chars(border)[0] < end
+        if is_straddled and follower.weight > label.weight:
+            border += 1
+        row.add(max(border - at, 0), label)
+        at = max(border, at)
+
+
+def _token_at(encoding: Encoding, character: int, size: int, num_tokens: int) -> int:
+    """The first token at or after a character; characters that a normalizer dropped have none."""
+    while character < size:
+        token = encoding.char_to_token(character)
+        if token is not None:
+            return int(token)
+        character += 1
+    return num_tokens
+
+
+def _document(reading: Reading, ids: Sequence[int]) -> Strand:
+    first = [] if reading.first is None else [reading.first]
+    tokens = np.array([*first, *ids, reading.last], np.int32)
+    parts = np.full(tokens.size, Part.TEXT, np.uint8)
+    parts[[0] * len(first) + [-1]] = Part.CONTROL
+    return Strand(tokens, np.ones(tokens.size, np.float32), parts, np.full(tokens.size, -1, np.int16))

@@ -1,0 +1,81 @@
+"""Sequences of one conversation joined into one tree, or laid side by side.
+
+Turns of a conversation whose template rewrites history have different contexts, which begin alike. Joined, what they
+have in common stands there once; a token's path to the root is its own sequence, so each token sees what it would
+see alone.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.types import BranchArray, Rendered, TokenArray, WeightArray
+
+
+class Strand(NamedTuple):
+    """One sequence: tokens, loss weights, parts and messages, all of one length."""
+
+    tokens: TokenArray
+    weights: WeightArray
+    parts: NDArray[np.uint8]
+    messages: NDArray[np.int16]
+
+
+def side_by_side(conversation_id: str, strands: Sequence[Strand]) -> Rendered:
+    """Each strand a sequence of its own."""
+    starts = np.cumsum([0, *(strand.tokens.size for strand in strands[:-1])])
+    branches = np.stack([starts, np.full(len(strands), -1)], axis=1).astype(np.int32)
+    return _rendered(conversation_id, [np.concatenate(each) for each in zip(*strands, strict=True)], branches)
+
+
+def joined(conversation_id: str, strands: Sequence[Strand]) -> Rendered:
+    """The strands as one tree of shared prefixes. Weights of a shared token add up, so the loss stays the same sum."""
+    kept: list[Strand] = []
+    places: list[NDArray[np.int64]] = []
+    branches: list[tuple[int, int]] = []
+    shared_weights: list[tuple[NDArray[np.int64], WeightArray]] = []
+    size = 0
+    for strand in strands:
+        shared, like = _longest_prefix(strand.tokens, [(each, place) for each, place in zip(strands, places, strict=False)])
+        new = strand.tokens.size - shared
+        place = np.concatenate([like[:shared], np.arange(size, size + new)])
+        shared_weights.append((place[:shared], strand.weights[:shared]))
+        if new:
+            parent = int(place[shared - 1]) if shared else -1
+            if parent != size - 1 or size == 0:
+                branches.append((size, parent))
+            kept.append(Strand(*(each[shared:] for each in strand)))
+        places.append(place)
+        size += new
+    arrays = [np.concatenate(each) for each in zip(*kept, strict=True)]
+    for place, weights in shared_weights:
+        arrays[1][place] += weights
+    return _rendered(conversation_id, arrays, np.array(branches, np.int32))
+
+
+def _longest_prefix(
+    tokens: TokenArray, known: Sequence[tuple[Strand, NDArray[np.int64]]]
+) -> tuple[int, NDArray[np.int64]]:
+    """The length of the longest prefix shared with an earlier strand, and where that strand's tokens stand."""
+    best, like = 0, np.empty(0, np.int64)
+    for strand, place in known:
+        size = min(tokens.size, strand.tokens.size)
+        same = tokens[:size] == strand.tokens[:size]
+        shared = size if same.all() else int(np.argmin(same))
+        if shared > best:
+            best, like = shared, place
+    return best, like
+
+
+def _rendered(conversation_id: str, arrays: Sequence[NDArray[np.generic]], branches: BranchArray) -> Rendered:
+    tokens, weights, parts, messages = arrays
+    return Rendered(
+        conversation_id,
+        tokens.astype(np.int32, copy=False),
+        weights.astype(np.float32, copy=False),
+        branches,
+        parts.astype(np.uint8, copy=False),
+        messages.astype(np.int16, copy=False),
+    )
