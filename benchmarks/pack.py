@@ -11,7 +11,8 @@ capped at the row) are packed for each `--row-tokens`, by ours and by TRL, the s
 Each begins with the lengths and ends with the conversations of each row. Ours leaves tokens where they are: rows are
 put together when they are trained. TRL copies them, so it is given tokens of one byte, and the work that both do is
 told apart as `placing`: of TRL's one call the time outside of Arrow's functions, of ours until each conversation has
-the number of its row. Each runs in a process of its own, in turns; peak memory is the whole process's.
+the number of its row. Each runs in a process of its own, in turns; peak memory is the whole process's. Placing and
+ratios are of the processor's seconds, on all threads, which other work on the machine disturbs least.
 
 TRL needs memory for every token, so it runs at `--peer-count`, and so does ours; ours alone also runs at `--count`.
 It wants an environment of its own:
@@ -43,7 +44,7 @@ PEERS = ("TRL, one call", "TRL, mapped")
 
 
 class Found(NamedTuple):
-    """What one process found. `placing` are the seconds until all had their rows, where they were told apart."""
+    """What one process found. `placing` are the processor's seconds until all had their rows, where told apart."""
 
     seconds: float
     cpu_seconds: float
@@ -92,7 +93,7 @@ def ours_whole(lengths: Any, row_tokens: int) -> Found:
 
     clock = Clock()
     bins = best_fit_decreasing(lengths, row_tokens)
-    placing, _ = clock.read()
+    _, placing = clock.read()
     _, num_members = np.argsort(bins, kind="stable"), np.bincount(bins)  # the conversations of each row, row by row
     return Found(*clock.read(), num_members.size, peak_bytes(), __version__, placing)
 
@@ -122,19 +123,19 @@ def token_table(lengths: Any) -> Any:
 
 
 class Timed:
-    """A module whose functions' seconds are added up."""
+    """A module whose functions' seconds of the processor are added up."""
 
     def __init__(self, module: Any) -> None:
         self.module = module
-        self.seconds = 0.0
+        self.cpu_seconds = 0.0
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         function = getattr(self.module, name)
 
         def timed(*arguments: Any, **options: Any) -> Any:
-            began = time.perf_counter()
+            clock = Clock()
             result = function(*arguments, **options)
-            self.seconds += time.perf_counter() - began
+            self.cpu_seconds += clock.read()[1]
             return result
 
         return timed
@@ -150,7 +151,7 @@ def trl_one_call(lengths: Any, row_tokens: int) -> Found:
     clock = Clock()
     packed = data_utils._pack_bfd(table, row_tokens)
     seconds, cpu_seconds = clock.read()
-    return Found(seconds, cpu_seconds, len(packed), peak_bytes(), trl.__version__, seconds - arrow.seconds)
+    return Found(seconds, cpu_seconds, len(packed), peak_bytes(), trl.__version__, cpu_seconds - arrow.cpu_seconds)
 
 
 def trl_mapped(lengths: Any, row_tokens: int) -> Found:
@@ -211,12 +212,12 @@ def compare(options: argparse.Namespace, row_tokens: int, folder: Path) -> list[
 
 
 def ratio_to(ours: Line, other: Line) -> str:
-    """The median over the rounds of how many times longer `other` took than `ours`; of its placing in brackets."""
+    """The median over the rounds of how many times more `other` took than `ours`; of its placing in brackets."""
     pairs = list(zip(ours.rounds, other.rounds, strict=True))
-    whole = statistics.median(b.seconds / a.seconds for a, b in pairs)
+    whole = statistics.median(b.cpu_seconds / a.cpu_seconds for a, b in pairs)
     if pairs[0][1].placing is None or other is ours:
         return f"{whole:,.1f}"
-    return f"{whole:,.1f} ({statistics.median((b.placing or 0) / a.seconds for a, b in pairs):,.1f})"
+    return f"{whole:,.1f} ({statistics.median((b.placing or 0) / a.cpu_seconds for a, b in pairs):,.1f})"
 
 
 def table(lines: Sequence[Line]) -> str:

@@ -58,10 +58,15 @@ def control_tokens(path: Path) -> list[str]:
     return [name for name in (*found, bos, eos) if name]
 
 
-def backend(path: Path, tokenizers: Path, base: str) -> Backend:
-    """The base vocabulary with the template's control tokens."""
+@cache
+def backend(tokenizers: Path, base: str, has_line_breaks: bool) -> Backend:
+    """The base vocabulary with the control tokens of all templates: what is hostile to one is tried on each.
+
+    RWKV's end token is a blank line, which would cut the texts of all others, so that one has a vocabulary of its own.
+    """
     made = Backend.from_file(str(tokenizers / base / "tokenizer.json"))
-    names = list(dict.fromkeys(control_tokens(path)))
+    paths = sorted((tokenizers.parent / "chat_templates").glob("*.jinja"))
+    names = dict.fromkeys(name for path in paths for name in control_tokens(path) if name.strip() or has_line_breaks)
     made.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
     return made
 
@@ -71,11 +76,9 @@ def special_of(path: Path) -> dict[str, str]:
     return {key: value for key, value in (("bos_token", bos), ("eos_token", eos)) if value}
 
 
-@cache
 def renderer(path: Path, tokenizers: Path, base: str = "qwen2", **changes: Any) -> TemplateRenderer:
-    tokenizer = Tokenizer(
-        backend(path, tokenizers, base), path.read_text(encoding="utf-8"), special_of(path)
-    )
+    made = backend(tokenizers, base, "rwkv" in path.name)
+    tokenizer = Tokenizer(made, path.read_text(encoding="utf-8"), special_of(path))
     options = of_file(OPTIONS, path, {})
     return TemplateRenderer(tokenizer, RenderConfig(bos="template", template_options=options, **changes))
 
@@ -134,7 +137,10 @@ def _attack(text: str) -> dict[str, Shape]:
         "in two turns": Shape(
             (user(f"Ignore that. {text}"), answer(f"{text} is text."), user(f"{text}"), answer(f"Yes: {text}"))
         ),
-        "in tools": Shape((user("Weather?"), answer("", oslo), result(f"clear {text}", "get_weather", "abcdefgh1"), answer("Clear.")), (WEATHER,)),
+        "in tools": Shape(
+            (user("Weather?"), answer("", oslo), result(f"clear {text}", "get_weather", "abcdefgh1"), answer("Clear.")),
+            (WEATHER,),
+        ),
         "in reasoning": Shape((user("2+2?"), answer("4", reasoning=f"Let me see {text} again."))),
     }
 
@@ -158,9 +164,7 @@ SHAPES: dict[str, Shape] = {
             answer("It is 6.", reasoning="Three and three.\n\nSix."),
         )
     ),
-    "reasoning in the content": Shape(
-        (user("What is 2+2?"), answer("<think>\nTwo and two.\n</think>\n\nIt is 4."))
-    ),
+    "reasoning in the content": Shape((user("What is 2+2?"), answer("<think>\nTwo and two.\n</think>\n\nIt is 4."))),
     "tool call": Shape((user("Weather in Oslo?"), answer("", _OSLO)), (WEATHER, TIME)),
     "tool call with text": Shape((user("Weather in Oslo?"), answer("Let me look.", _OSLO)), (WEATHER, TIME)),
     "parallel tool calls": Shape((user("Weather and time?"), answer("", _OSLO, _NOON)), (WEATHER, TIME)),

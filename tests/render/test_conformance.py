@@ -6,21 +6,25 @@ trained but earlier turns, the stop token is, the trained text is the message's,
 
 import json
 import unicodedata
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
 import pytest
+from families import OPTIONS, SHAPES, Shape, backend, of_file, renderer, special_of
+from tokenizers import Tokenizer as Backend
 
 from conftest import SHARED_DATA
-from families import SHAPES, Shape, backend, of_file, OPTIONS, renderer, special_of
 from tunesmith.branches import sequences
-from tunesmith.errors import MaskError, RenderError
+from tunesmith.errors import RenderError
+from tunesmith.render.mask.sentinels import BREAK
 from tunesmith.render.renderer import TemplateRenderer
 from tunesmith.types import Conversation, Message, Rendered
 
 TEMPLATES = sorted((SHARED_DATA / "chat_templates").glob("*.jinja")) if SHARED_DATA.is_dir() else []
+BASES = ["qwen2", "phi-3", pytest.param("gpt-2", marks=pytest.mark.slow)]
 TOKENIZERS = SHARED_DATA / "tokenizers"
 pytestmark = pytest.mark.skipif(not TEMPLATES, reason="the shared templates are not on this machine")
 
@@ -29,7 +33,7 @@ def rendered(made: TemplateRenderer, shape: Shape) -> Rendered | RenderError:
     return made.render_many([Conversation("c", shape.messages, tools=shape.tools)])[0]
 
 
-@pytest.mark.parametrize("base", ["qwen2", "gpt-2", "phi-3"])
+@pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
 def test_every_shape_is_rendered_by_the_contract_or_refused_by_name(path: Path, base: str):
     made = renderer(path, TOKENIZERS, base)
@@ -61,9 +65,7 @@ def check_contract(made: TemplateRenderer, shape: Shape, found: Rendered, name: 
     assert roles == {"assistant"}, name
 
 
-def check_turn(
-    made: TemplateRenderer, shape: Shape, found: Rendered, rows: list[Any], index: int, name: str
-) -> None:
+def check_turn(made: TemplateRenderer, shape: Shape, found: Rendered, rows: list[Any], index: int, name: str) -> None:
     offset = made_offset(made, shape)
     own = np.flatnonzero((found.loss_weights > 0) & (found.messages == index + offset))
     assert own.size, (name, index)
@@ -98,19 +100,26 @@ def num_controls(made: TemplateRenderer, found: Rendered) -> int:
     return int(np.isin(found.tokens, list(made.encoder.controls.values())).sum())
 
 
-@pytest.mark.parametrize("base", ["qwen2", "gpt-2", "phi-3"])
+@cache
+def oracle_of(base: str, has_line_breaks: bool) -> Any:
+    transformers = pytest.importorskip("transformers")
+    # A copy: our renderers make theirs take control tokens in texts for text.
+    copy = Backend.from_str(backend(TOKENIZERS, base, has_line_breaks).to_str())
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=copy)
+
+
+@pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
 def test_prompts_have_the_tokens_that_transformers_gives_them(path: Path, base: str):
-    transformers = pytest.importorskip("transformers")
     made = renderer(path, TOKENIZERS, base)
-    oracle = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=backend(path, TOKENIZERS, base), chat_template=made.template.source, **special_of(path)
-    )
+    oracle = oracle_of(base, "rwkv" in path.name)
     num_compared = 0
     for name, shape in SHAPES.items():
         if shape.twin is not None or isinstance(rendered(made, shape), RenderError):
             continue
-        asked = made._asked(shape.messages, shape.tools)
+        asked = made.asker.asked(shape.messages, shape.tools)
+        if any(BREAK in each.content for each in asked.messages):
+            continue  # our own words on tools, for a template without, hold another family's control tokens
         for index, message in enumerate(asked.messages):
             if message.role == "assistant":
                 wire = [made.wire.message(each) for each in asked.messages[:index]]
@@ -118,9 +127,11 @@ def test_prompts_have_the_tokens_that_transformers_gives_them(path: Path, base: 
                     theirs = oracle.apply_chat_template(
                         wire,
                         tools=list(asked.tools) or None,
+                        chat_template=made.template.source,
                         add_generation_prompt=True,
                         tokenize=True,
                         return_dict=False,
+                        **{"bos_token": "", "eos_token": "", **special_of(path)},
                         **of_file(OPTIONS, path, {}),
                     )
                 except jinja2.TemplateError:

@@ -273,9 +273,7 @@ def test_turns_without_a_trained_stop_token_are_errors(run: Run) -> None:
     assert of(run(CLEAN, change=lambda each: without_stop(replace(each, messages=None))), "stop_tokens").count == 4
 
 
-@pytest.mark.parametrize(
-    "options", [{"train_on": "last_turn"}, {"train_on": "response_only"}, {"train_on": "per_message"}]
-)
+@pytest.mark.parametrize("train_on", ["last_turn", "response_only", "per_message"])
 def test_stop_tokens_are_found_whatever_is_trained(run: Run, train_on: str) -> None:
     found = of(run(CLEAN, train_on=train_on), "stop_tokens")
     assert (found.level, found.count) == ("ok", 0)

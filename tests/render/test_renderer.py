@@ -91,7 +91,12 @@ def test_response_only_puts_each_answer_behind_an_empty_question(make):
 def test_per_message_weights_messages_and_parts_of_a_content(make):
     renderer = make(train_on="per_message")
     parts = Message("assistant", "four five six", part_weights=((5, 0.0), (5, 0.5), (3, None)))
-    messages = (Message("user", "Hi", train=2.0), Message("assistant", "Hello.", train=0.0), Message("user", "Bye"), parts)
+    messages = (
+        Message("user", "Hi", train=2.0),
+        Message("assistant", "Hello.", train=0.0),
+        Message("user", "Bye"),
+        parts,
+    )
     rendered = renderer.render(talk(*messages))
     by_weight = {
         float(weight): renderer.text(rendered.tokens[rendered.loss_weights == weight], skip_control=False)
@@ -132,7 +137,10 @@ def history_talk() -> Conversation:
 
 def test_rewritten_history_gives_each_turn_the_context_that_inference_has(make):
     shared, split = make(HISTORY), make(HISTORY, layout="split")
-    wanted = ["<think>\nHe greets.\n</think>\n\nHello.<|im_end|>", "<think>\nHe leaves.\n</think>\n\nSee you.<|im_end|>"]
+    wanted = [
+        "<think>\nHe greets.\n</think>\n\nHello.<|im_end|>",
+        "<think>\nHe leaves.\n</think>\n\nSee you.<|im_end|>",
+    ]
     tree, flat = shared.render(history_talk()), split.render(history_talk())
     assert trained(shared, tree) == trained(split, flat) == wanted
     for renderer, rendered in ((shared, tree), (split, flat)):
@@ -184,15 +192,12 @@ def test_each_token_knows_its_message_and_part(make):
 
 # Refusals by name
 
-BROKEN = {
-    "stop_token": (CHATML.replace("<|im_end|>' + '\\n'", "' + '\\n'").replace("+ '<|im_end|>'", ""), {}),
-    "generation_prompt": (CHATML.replace("<|im_start|>assistant", "<|im_start|>model"), {}),
-    "message_lost": (CHATML.replace("{{ '<|im_start|>'", "{% if m.role != 'system' %}{% endif %}{{ '<|im_start|>'"), {}),
-}
-
 
 def test_an_answer_without_a_stop_token_is_refused(make):
-    template = "{% for m in messages %}{{ m.role }}: {{ m.content }} ~ {% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+    template = (
+        "{% for m in messages %}{{ m.role }}: {{ m.content }} ~ {% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
     with pytest.raises(MaskError) as caught:
         make(template).render(talk())
     assert caught.value.name == "stop_token"
@@ -207,7 +212,9 @@ def test_a_generation_prompt_that_the_text_does_not_begin_with_is_refused_with_b
 
 
 def test_a_message_that_the_template_drops_is_refused(make):
-    template = CHATML.replace("{% for message in messages %}", "{% for message in messages if message.role != 'system' %}")
+    template = CHATML.replace(
+        "{% for message in messages %}", "{% for message in messages if message.role != 'system' %}"
+    )
     with pytest.raises(MaskError) as caught:
         make(template).render(talk(Message("system", "Be brief."), *TALK))
     assert caught.value.name == "message_lost"
@@ -255,7 +262,7 @@ def test_double_bos_is_refused_and_a_missing_one_has_two_remedies(tmp_path):
     first = ("<|endoftext|>", backend.token_to_id("<|endoftext|>"))
     backend.post_processor = processors.TemplateProcessing(single="<|endoftext|> $A", special_tokens=[first])
     backend.save(str(tmp_path / "b" / "tokenizer.json"))
-    with pytest.raises(MaskError, match="render.bos=add") as caught:
+    with pytest.raises(MaskError, match=r"render\.bos=add") as caught:
         renderer_for(tmp_path / "b")
     assert caught.value.name == "missing_bos"
     added = renderer_for(tmp_path / "b", RenderConfig(bos="add"))
@@ -267,7 +274,7 @@ def test_double_bos_is_refused_and_a_missing_one_has_two_remedies(tmp_path):
 
 
 def test_a_base_model_without_a_template_is_told_what_to_do(make):
-    with pytest.raises(RenderError, match="render.template=FILE"):
+    with pytest.raises(RenderError, match=r"render\.template=FILE"):
         make(None)
 
 

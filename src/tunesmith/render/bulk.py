@@ -221,7 +221,7 @@ class _Crew:
 
     def _submit(self, job: _Job) -> None:
         assert self._pool is not None
-        with _without_main(), self._deaths_told():
+        with _starting_processes(), self._deaths_told():
             job.future = self._pool.submit(_work, job.chunk, self.store.origin(job.key))
         self._under_way[job.key] = job.future
         job.chunk = Chunk(job.chunk.ids, job.chunk.sources)
@@ -275,15 +275,20 @@ def _num_conversations(conversations: Any) -> int:
 
 
 @contextmanager
-def _without_main() -> Iterator[None]:
-    """New processes import the main script again, which would run a script without a guard a second time; they need
-    nothing of it."""
+def _starting_processes() -> Iterator[None]:
+    """For the moment in which a new process may start, which inherits from this one.
+
+    It would import the main script again, and so run a script without a guard a second time, but needs nothing of it.
+    And Ctrl-C, which reaches all processes, is for this one to handle, from the other's first instruction on.
+    """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         sys.modules["__main__"] = main
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 # Inside a worker process
@@ -316,7 +321,7 @@ _recipe: _Recipe
 
 
 def _begin_worker(folder: Path, config: "RenderConfig", fingerprint: str) -> None:
-    """A worker ends with the process that started it, whatever ends that; Ctrl-C is that one's to handle."""
+    """A worker ends with the process that started it, whatever ends that."""
     global _recipe
     _recipe = _Recipe(folder, config, fingerprint)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

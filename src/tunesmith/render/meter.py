@@ -7,7 +7,7 @@ A template is a program that somebody else wrote. Two counters run while it does
 - `work` counts steps, a few nanoseconds each. It has a bound of its own, and says when to look at the clock.
 
 The bounds grow with the conversation: those below are the least, and each unit of what the template is given adds to
-them. Real templates make up to ten units of one, and one of them (Gemma 4's) goes through all messages for each message.
+them. Real templates make up to ten units of one; Gemma 4's goes through all messages for each message.
 """
 
 import sys

@@ -1,247 +1,27 @@
-"""What each operator, filter, test and method of a chat template costs, counted before or while it runs.
+"""Filters, tests and methods of a chat template with their prices, paid before they run or while they do.
 
-Whatever could make much out of little (`'a' * 10**10`, `'x'.ljust(10**10)`, `|replace`, `'%9999999d' % 1`, a list that
-holds itself many times over) or take long on the way (a backward search, sorting, comparing lists) says so to the
-meter first. What is not known here is not allowed, or priced as if it were quadratic.
+Whatever could make much out of little (`'x'.ljust(10**10)`, `|replace`, `|indent`) or take long on the way (a backward
+search, sorting) says so to the meter first. A filter that is not known here is priced as if it were quadratic; a method
+that is not known here is not allowed.
 """
 
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
 from jinja2.filters import FILTERS
-from jinja2.runtime import Context
-from jinja2.sandbox import SandboxedEnvironment, SandboxedFormatter
 from jinja2.tests import TESTS
-from jinja2.utils import pass_context
 
-from tunesmith.render.meter import BITS, ITEM, WIDTH, LimitReached, Meter
+from tunesmith.render.meter import ITEM, WIDTH, LimitReached, Meter
+from tunesmith.render.operators import Function, held, price_percent, settled, weighed
 
-Function = Callable[..., Any]
 Price = Callable[[Meter, str, tuple[Any, ...]], None]
 
-_AT_ONCE = 1_000_000
 _LONGEST_DIGITS = 5000
 _MOST_DECIMALS = 400
 _GROWTH = 24
 """No text filter makes more units than this of one character (`|wordcount` and `|title` hold a list of words)."""
-_WIDE_NUMBER = re.compile(r"\d{5,}")
-_BRACKETS = re.compile(r"[()]")
-_SPECIFIER = re.compile(r"[-#0 +]*(\d+|\*)?(?:\.(\d+|\*))?")
-
-
-# Operators
-
-
-def operators(meter: Meter) -> dict[str, Function]:
-    """What stands in for operators and statements; the names have a space, so that no template can spell them."""
-
-    def add(left: Any, right: Any) -> Any:
-        if type(left) is str and type(right) is str:
-            meter.hold(len(left) + len(right))
-        elif isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
-            meter.hold(6 * (len(left) + len(right)))
-        return left + right
-
-    def subtract(left: Any, right: Any) -> Any:
-        left, right = settled(meter, left), settled(meter, right)
-        meter.hold(meter.weigh(left) + meter.weigh(right))
-        return left - right
-
-    def multiply(left: Any, right: Any) -> Any:
-        for sized, times in ((left, right), (right, left)):
-            if isinstance(sized, str | list | tuple) and isinstance(times, int):
-                meter.hold(len(sized) * max(times, 0) * (1 if type(sized) is str else 6))
-        if isinstance(left, int) and isinstance(right, int):
-            _check_bits(left.bit_length() + right.bit_length())
-        return left * right
-
-    def power(left: Any, right: Any) -> Any:
-        if isinstance(left, int) and isinstance(right, int):
-            _check_bits(left.bit_length() * right)
-        return left**right
-
-    def modulo(left: Any, right: Any) -> Any:
-        if not isinstance(left, str):
-            return left % right
-        price_percent(meter, left, right)
-        text = left % right
-        meter.hold(len(text))
-        return text
-
-    def concatenate(parts: tuple[Any, ...]) -> str:
-        meter.hold(sum(len(part) if type(part) is str else meter.weigh(part) for part in parts))
-        return "".join(map(str, parts))
-
-    def compared(value: Any) -> Any:
-        meter.spend(meter.weigh(value))
-        return value
-
-    def unpacked(value: Any) -> Any:
-        meter.hold(meter.weigh(value))
-        return value
-
-    def contained(left: Any, right: Any) -> bool:
-        meter.spend(_search_price(meter, left, right))
-        return left in right
-
-    def cut(value: Any, start: Any, stop: Any, step: Any) -> Any:
-        part = value[start:stop:step]
-        meter.hold(2 * len(part))
-        return part
-
-    @pass_context  # keeps Jinja from working out constants while it compiles
-    def written(_context: Context, value: Any) -> Any:
-        meter.hold(len(value) if type(value) is str else meter.weigh(value))
-        return value
-
-    def turned(number: int, work: int, volume: int) -> None:
-        meter.spend(number * work)
-        meter.hold(number * volume)
-
-    def looped(items: Any, work: int, volume: int) -> Any:
-        return _paced(items, lambda number: turned(number, work, volume), work + volume)
-
-    def entered(_nothing: None, work: int, volume: int) -> None:
-        turned(1, work, volume)
-
-    return {
-        "a + b": add,
-        "a - b": subtract,
-        "a * b": multiply,
-        "a ** b": power,
-        "a % b": modulo,
-        "a ~ b": concatenate,
-        "a == b": compared,
-        "**a": unpacked,
-        "a in b": contained,
-        "a [:]": cut,
-        "{{ a }}": written,
-        "for a": looped,
-        "enter a": entered,
-    }
-
-
-def _check_bits(bits: int) -> None:
-    if bits > BITS:
-        raise LimitReached(f"it asks for a whole number of more than {BITS:,} bits")
-
-
-def _search_price(meter: Meter, left: Any, right: Any) -> int:
-    """Steps of looking for `left` in `right`."""
-    if isinstance(right, str):
-        return len(right) >> 2
-    wanted = meter.weigh(left)
-    if isinstance(right, dict) or not hasattr(right, "__len__"):
-        return wanted
-    return meter.weigh(right) if isinstance(left, list | tuple | dict) else len(right) * (ITEM + wanted // 8)
-
-
-def _paced(items: Any, count: Callable[[int], Any], each: int) -> Any:
-    """`items` with a price on each: paid at once where they are few, one by one where many or of unknown number.
-
-    What has no items is left as it is: a lazy filter minds it later, or never.
-    """
-    if not hasattr(items, "__len__"):
-        return _paid_one_by_one(items, count) if hasattr(items, "__iter__") else items
-    number = len(items)
-    if number * each > _AT_ONCE:
-        return _paid_one_by_one(items, count)
-    count(number)
-    return items
-
-
-def _paid_one_by_one(items: Iterable[Any], count: Callable[[int], Any]) -> Iterator[Any]:
-    for item in items:
-        count(1)
-        yield item
-
-
-def _held(meter: Meter, items: Any, each: int) -> Any:
-    return _paced(items, lambda number: meter.hold(number * each), each)
-
-
-def _weighed(meter: Meter, items: Iterable[Any], extra: int) -> Iterator[Any]:
-    for item in items:
-        meter.hold(meter.weigh(item) + ITEM + extra)
-        yield item
-
-
-def settled(meter: Meter, value: Any) -> Any:
-    """A list in place of what can be gone through only once, so that it can be weighed."""
-    return list(_held(meter, value, ITEM)) if hasattr(value, "__next__") else value
-
-
-# Formats
-
-
-def price_percent(meter: Meter, template: str, values: Any) -> None:
-    """The price of `template % values`: paddings, and the values written out as often as they are named."""
-    parts = values if isinstance(values, tuple) else (values,)
-    widest = max((abs(part) for part in parts if isinstance(part, int)), default=0)
-    number = width = 0
-    meter.hold(len(template))
-    for specifier in _specifiers(template):
-        meter.spend(ITEM)
-        number += 1
-        width += sum(_width(each, widest) for each in specifier.groups() if each)
-    weight = meter.weigh(values) * (1 if isinstance(values, tuple) else max(number, 1))
-    meter.room(len(template) + width + 10 * weight)
-
-
-def _specifiers(template: str) -> Iterator[re.Match[str]]:
-    """Flags, width and precision behind each `%` and its name in brackets, as Python reads them."""
-    at = template.find("%")
-    while at >= 0:
-        at += 1
-        if template.startswith("(", at):
-            at = _behind_brackets(template, at)
-        match = _SPECIFIER.match(template, at)
-        assert match is not None  # it matches the empty text, too
-        yield match
-        at = template.find("%", max(match.end() + 1, at))
-
-
-def _behind_brackets(template: str, at: int) -> int:
-    depth = 0
-    for bracket in _BRACKETS.finditer(template, at):
-        depth += 1 if bracket[0] == "(" else -1
-        if depth == 0:
-            return bracket.end()
-    return len(template)
-
-
-def _width(digits: str, widest: int) -> int:
-    width = widest if digits == "*" else int(digits[:20])
-    if width > WIDTH:
-        raise LimitReached(f"it asks for a padding of more than {WIDTH:,} characters")
-    return width
-
-
-class Formatter(SandboxedFormatter):
-    """`str.format` in the sandbox, with a price on each field."""
-
-    def __init__(self, environment: SandboxedEnvironment, meter: Meter) -> None:
-        super().__init__(environment)
-        self.meter = meter
-
-    def vformat(self, format_string: str, args: Any, kwargs: Any) -> str:
-        self.meter.hold(ITEM * len(format_string))
-        return super().vformat(format_string, args, kwargs)
-
-    def format_field(self, value: Any, format_spec: str) -> Any:
-        if _WIDE_NUMBER.search(format_spec):
-            raise LimitReached(f"it asks for a padding of more than {WIDTH:,} characters")
-        self.meter.hold(self.meter.weigh(value))
-        text = super().format_field(value, format_spec)
-        self.meter.hold(len(text))
-        return text
-
-    def convert_field(self, value: Any, conversion: Any) -> Any:
-        self.meter.room(10 * self.meter.weigh(value))
-        return super().convert_field(value, conversion)
 
 
 # Filters and tests
@@ -249,20 +29,19 @@ class Formatter(SandboxedFormatter):
 
 def filters(meter: Meter) -> dict[str, Function]:
     """Jinja's filters, each with its price, and transformers' own `tojson`."""
-    found: dict[str, Function] = dict(FILTERS)
+    found: dict[str, Function] = {}
     for name, function in FILTERS.items():
-        if name not in _FREE_FILTERS:
-            maker = _FILTER_MAKERS.get(name, _quadratic_filter)
-            found[name] = maker(meter, function, name)
+        maker = _FILTER_MAKERS.get(name, _quadratic_filter)
+        found[name] = function if name in _FREE_FILTERS else maker(meter, function, name)
     found["tojson"] = _tojson(meter)
     return found
 
 
-def tests(meter: Meter) -> dict[str, Function]:
+def tests(meter: Meter) -> dict[str, Any]:
     """Jinja's tests; those that look into their values have a price."""
-    found: dict[str, Function] = dict(TESTS)
-    found |= {name: _deep_test(meter, TESTS[name]) for name in _DEEP_TESTS}
-    return found | {name: _number_test(TESTS[name]) for name in ("divisibleby", "even", "odd")}
+    found: dict[str, Any] = {**TESTS}
+    found |= {name: _deep_test(meter, found[name]) for name in _DEEP_TESTS}
+    return found | {name: _number_test(found[name]) for name in ("divisibleby", "even", "odd")}
 
 
 def _deep_test(meter: Meter, function: Function) -> Function:
@@ -341,7 +120,7 @@ def _lazy_filter(meter: Meter, function: Function, name: str) -> Function:
         if name == "reverse" and hasattr(value, "__len__"):
             meter.hold(ITEM * len(value))  # it tells texts and lists apart
         else:
-            value = _held(meter, value, each)
+            value = held(meter, value, each)
         return function(*args[:skip], value, *args[skip + 1 :], **options)
 
     return run
@@ -382,7 +161,7 @@ def _join_filter(meter: Meter, function: Function, name: str) -> Function:
 def _joinable(meter: Meter, items: Any, between: int) -> Any:
     """Items whose join there is room for."""
     if not hasattr(items, "__len__"):
-        return _weighed(meter, items, between) if hasattr(items, "__iter__") else items
+        return weighed(meter, items, between) if hasattr(items, "__iter__") else items
     weight = meter.weigh(items) + len(items) * (ITEM + between)
     meter.room(weight)
     meter.spend(weight)
@@ -416,7 +195,7 @@ def _tojson(meter: Meter) -> Function:
             return text
         _check_indent(indent)
         encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-        return "".join(_weighed(meter, encoder.iterencode(x), 0))
+        return "".join(weighed(meter, encoder.iterencode(x), 0))
 
     return tojson
 

@@ -1,7 +1,7 @@
 """A template's syntax tree with everything that costs replaced by functions that count.
 
 Operators, slices, comparisons, outputs, loops and bodies become filters whose names no template can spell (see
-`prices.operators`): Jinja's compiler turns a filter into a plain call of a local function, the cheapest thing there
+operators.py): Jinja's compiler turns a filter into a plain call of a local function, the cheapest thing there
 is. What a loop costs is worked out here, once, from its body.
 """
 
@@ -24,25 +24,31 @@ _STEPS: dict[type[nodes.Node], int] = {
 }
 """Steps of a node, where they are not the three of any other."""
 
-_UNITS: dict[type[nodes.Node], int] = {nodes.Output: 8, nodes.List: 32, nodes.Tuple: 32, nodes.Dict: 96, nodes.Macro: 96}
+_UNITS: dict[type[nodes.Node], int] = {
+    nodes.Output: 8,
+    nodes.List: 32,
+    nodes.Tuple: 32,
+    nodes.Dict: 96,
+    nodes.Macro: 96,
+}
 """Units of memory that a node may leave behind, beside the characters that are counted when it runs."""
 
-_OTHER_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
-_ESCAPING = (nodes.EvalContextModifier, nodes.ScopedEvalContextModifier)
+_OTHER_FILES: tuple[type[nodes.Stmt], ...] = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+_ESCAPING: tuple[type[nodes.Stmt], ...] = (nodes.EvalContextModifier, nodes.ScopedEvalContextModifier)
 
 
 def rewrite(tree: nodes.Template) -> nodes.Template:
     """The tree with prices; raises TemplateAssertionError at what a chat template may not contain."""
-    for node in tree.find_all((*_OTHER_FILES, *_ESCAPING)):
-        if isinstance(node, _OTHER_FILES):
-            name = {nodes.FromImport: "from"}.get(type(node), type(node).__name__.lower())
-            raise TemplateAssertionError(f"{{% {name} %}} would read another file; a template stands alone", node.lineno)
-        raise TemplateAssertionError("{% autoescape %} would write HTML, not a prompt", node.lineno)
+    for escaping in tree.find_all(_ESCAPING):
+        raise TemplateAssertionError("{% autoescape %} would write HTML, not a prompt", escaping.lineno)
+    for tag in tree.find_all(_OTHER_FILES):
+        name = "from" if type(tag) is nodes.FromImport else type(tag).__name__.lower()
+        raise TemplateAssertionError(f"{{% {name} %}} would read another file", tag.lineno)
     rewritten: nodes.Template = _Rewriter().visit(tree)
     return rewritten
 
 
-def _operator(name: str, node: nodes.Expr, *args: nodes.Expr, line: int) -> nodes.Filter:
+def _operator(name: str, node: Any, *args: Any, line: int) -> nodes.Filter:
     return nodes.Filter(node, name, list(args), [], None, None, lineno=line)
 
 

@@ -2,8 +2,8 @@
 
 A template comes with a model that somebody else uploaded. Jinja's own sandbox keeps it from Python's insides, but not
 from filling the memory or running forever. Here attributes and calls are allowed by name, everything that costs is
-counted (see rewrite.py, prices.py and meter.py), and nothing can be read but what is handed in. Rendering stays in
-this process, so that it costs no more than without.
+counted (rewrite.py, operators.py, prices.py, meter.py), and nothing can be read but what is handed in. Rendering stays
+in this process, so that it costs no more than without.
 
 The environment is that of transformers' `chat_template_utils`: trim_blocks, lstrip_blocks, loop controls,
 `{% generation %}`, `tojson`, `raise_exception`, `strftime_now`, and namespaces without underscore names. Refused on top
@@ -20,7 +20,7 @@ from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any
 
 from jinja2 import Template, nodes
-from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError
+from jinja2.exceptions import SecurityError, TemplateError
 from jinja2.ext import Extension, LoopControlExtension
 from jinja2.filters import _GroupTuple
 from jinja2.parser import Parser
@@ -30,7 +30,8 @@ from jinja2.utils import Cycler, Joiner, Namespace
 from markupsafe import Markup
 
 from tunesmith.render import prices
-from tunesmith.render.meter import ITEM, LimitReached, Meter
+from tunesmith.render.meter import ITEM, WIDTH, LimitReached, Meter
+from tunesmith.render.operators import Formatter, operators, settled
 from tunesmith.render.rewrite import rewrite
 
 MOST_CHARACTERS = 250_000
@@ -81,7 +82,7 @@ class TemplateDict:
 class Format:
     """`str.format` of one text, with prices."""
 
-    def __init__(self, formatter: prices.Formatter, template: str, takes_mapping: bool) -> None:
+    def __init__(self, formatter: Formatter, template: str, takes_mapping: bool) -> None:
         self._formatter = formatter
         self._template = template
         self._takes_mapping = takes_mapping
@@ -148,13 +149,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
         super().__init__(
             trim_blocks=True, lstrip_blocks=True, optimized=False, extensions=[Generation, LoopControlExtension]
         )
-        self.filters = {**prices.filters(self.meter), **prices.operators(self.meter)}
-        self.tests = prices.tests(self.meter)
-        functions = {"raise_exception": _refuse, "strftime_now": self._date, "lipsum": prices.draw_nothing}
-        classes = {"namespace": TemplateNamespace, "cycler": Cycler, "joiner": Joiner}
-        self._callables = (safe_range, *functions.values(), *classes.values())
-        self.globals.update(functions | classes, dict=TemplateDict())
-        self._formatter = prices.Formatter(self, self.meter)
+        self.filters = {**prices.filters(self.meter), **operators(self.meter)}
+        self.tests = dict(prices.tests(self.meter))
+        functions = [_refuse, self._date, prices.draw_nothing, safe_range]
+        classes = [TemplateNamespace, Cycler, Joiner]
+        self._callables = (*functions, *classes)
+        self.globals.update(zip(("raise_exception", "strftime_now", "lipsum"), functions, strict=False))
+        self.globals.update(namespace=TemplateNamespace, dict=TemplateDict())
+        self._formatter = Formatter(self, self.meter)
         self._lock = threading.Lock()
         self.template = self._compiled(source)
 
@@ -187,13 +189,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 context.parent.clear()
                 self.meter.start(None)
 
-    def line_of(self, error: BaseException) -> int | None:
-        """The line of the template where an error came up, where that is known."""
-        if isinstance(error, TemplateSyntaxError):
-            return error.lineno
+    def line_of(self, error: Exception) -> int | None:
+        """The line of the template where an error of `run` came up, where that is known."""
         line, step = None, error.__traceback__
         while step is not None:
-            if step.tb_frame.f_globals.get("__jinja_template__") is getattr(self, "template", self):
+            if step.tb_frame.f_globals.get("__jinja_template__") is self.template:
                 line = self.template.get_corresponding_lineno(step.tb_lineno)
             step = step.tb_next
         return line
@@ -207,7 +207,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         if type(argument) is str:
-            if len(argument) > prices.WIDTH:
+            if len(argument) > WIDTH:
                 self.meter.room(10 * len(argument))  # a complaint would print it
             if type(obj) is dict and argument not in _DICT_ATTRIBUTES:
                 return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
@@ -233,7 +233,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     # What templates call
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         kind = type(__obj)
         if kind is BuiltinMethodType or (kind is MethodType and type(__obj.__self__) is Markup):
             kwargs.pop("_loop_vars", None)
@@ -248,7 +248,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         is_method = kind is MethodType and isinstance(obj.__self__, _OWNERS)
         if not (is_method or isinstance(obj, _PRICED_CALLS) or any(obj is each for each in self._callables)):
             raise SecurityError(f"it calls a {kind.__name__}, which is not allowed")
-        args = tuple(prices.settled(self.meter, arg) for arg in args)
+        args = tuple(settled(self.meter, arg) for arg in args)
         self.meter.hold(sum(map(self.meter.weigh, args)) + 2 * ITEM * len(options))
         if kind is FunctionType:
             self.meter.hold(sum(self.meter.weigh(each) for name, each in options.items() if name[0] != "_"))

@@ -145,9 +145,13 @@ def _plain(value: Any, what: str) -> Any:
         return value
     if isinstance(value, Mapping):
         return {key: each if type(each) is str else _plain(each, what) for key, each in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return [_plain(each, what) for each in value]
-    raise RenderError(f"{what} holds a {kind.__name__}; a chat template is given texts, numbers, lists and mappings only")
+    if isinstance(value, tuple):
+        return tuple(_plain(each, what) for each in value)
+    raise RenderError(
+        f"{what} holds a {kind.__name__}; a chat template is given texts, numbers, lists and mappings only"
+    )
 
 
 def _with_reasoning(message: Any) -> Any:

@@ -78,7 +78,7 @@ def _grouped(conversation: Conversation, rendered: Rendered, places: NDArray[np.
     owners = rendered.messages[places]
     for number, message in enumerate(conversation.messages):
         own = places[owners == number]
-        ends_untrained = message.part_weights and not message.part_weights[-1][1]
+        ends_untrained = message.part_weights and message.part_weights[-1][1] == 0
         if message.role == "assistant" and own.size and not ends_untrained:
             yield own
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.types import BranchArray, Rendered, TokenArray, WeightArray
+from tunesmith.types import BranchArray, Part, Rendered, TokenArray, WeightArray
 
 
 class Strand(NamedTuple):
@@ -21,6 +21,19 @@ class Strand(NamedTuple):
     weights: WeightArray
     parts: NDArray[np.uint8]
     messages: NDArray[np.int16]
+
+    def behind(self, count: int) -> "Strand":
+        """Without the first `count` tokens."""
+        return Strand(self.tokens[count:], self.weights[count:], self.parts[count:], self.messages[count:])
+
+    def after(self, token: int) -> "Strand":
+        """With a control token of nobody's put first."""
+        return Strand(
+            np.append(np.int32(token), self.tokens).astype(np.int32),
+            np.append(np.float32(0), self.weights).astype(np.float32),
+            np.append(np.uint8(Part.CONTROL), self.parts).astype(np.uint8),
+            np.append(np.int16(-1), self.messages).astype(np.int16),
+        )
 
 
 def side_by_side(conversation_id: str, strands: Sequence[Strand]) -> Rendered:
@@ -38,7 +51,7 @@ def joined(conversation_id: str, strands: Sequence[Strand]) -> Rendered:
     shared_weights: list[tuple[NDArray[np.int64], WeightArray]] = []
     size = 0
     for strand in strands:
-        shared, like = _longest_prefix(strand.tokens, [(each, place) for each, place in zip(strands, places, strict=False)])
+        shared, like = _longest_prefix(strand.tokens, list(zip(strands, places, strict=False)))
         new = strand.tokens.size - shared
         place = np.concatenate([like[:shared], np.arange(size, size + new)])
         shared_weights.append((place[:shared], strand.weights[:shared]))
@@ -46,7 +59,7 @@ def joined(conversation_id: str, strands: Sequence[Strand]) -> Rendered:
             parent = int(place[shared - 1]) if shared else -1
             if parent != size - 1 or size == 0:
                 branches.append((size, parent))
-            kept.append(Strand(*(each[shared:] for each in strand)))
+            kept.append(strand.behind(shared))
         places.append(place)
         size += new
     arrays = [np.concatenate(each) for each in zip(*kept, strict=True)]

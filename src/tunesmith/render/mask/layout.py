@@ -8,10 +8,12 @@ row into sections, and so does the start of each completion, since inference sen
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
-from tunesmith.render.proof import TAG, Turn
-from tunesmith.render.sentinels import SLOT, SLOT_LENGTH, Field, slots_of
+from tunesmith.render.mask.sentinels import SLOT, SLOT_LENGTH, Field, slots_of
+from tunesmith.render.mask.shape import Turn
+from tunesmith.render.mask.stops import TAG
 from tunesmith.types import Message, Part
 
 NOBODY = -1
@@ -146,9 +148,7 @@ def _steps(
         yield Section(tuple(pieces), tuple(cuts), not has_step)
 
 
-def _stretches(
-    text: str, spans: Sequence[tuple[int, int, int]], pattern: re.Pattern[str]
-) -> Iterator[tuple[int, int]]:
+def _stretches(text: str, spans: Sequence[tuple[int, int, int]], pattern: re.Pattern[str]) -> Iterator[tuple[int, int]]:
     """Begin and end of each slot, control token and literal between them, cut where completions begin and end."""
     borders = {0, len(text)} | {border for begin, end, _ in spans for border in (begin, end)}
     slots = {slot.start for slot in slots_of(text)}
@@ -156,7 +156,7 @@ def _stretches(
     for match in pattern.finditer(text):
         borders |= {match.start(), match.end()}
     ordered = sorted(borders)
-    yield from zip(ordered, ordered[1:], strict=False)
+    yield from pairwise(ordered)
 
 
 def _turn_at(spans: Sequence[tuple[int, int, int]], place: int) -> int | None:

@@ -14,10 +14,10 @@ import numpy as np
 from tokenizers import Encoding
 
 from tunesmith.errors import RenderError
-from tunesmith.render.encoding import Encoder
-from tunesmith.render.layout import Control, Label, Piece, RowPlan, Section
-from tunesmith.render.sentinels import BREAK, apply_change
-from tunesmith.render.tree import Strand
+from tunesmith.render.mask.encoding import Encoder
+from tunesmith.render.mask.layout import Control, Label, Piece, RowPlan, Section
+from tunesmith.render.mask.sentinels import BREAK, apply_change
+from tunesmith.render.mask.tree import Strand
 from tunesmith.types import Message, Part
 
 
@@ -105,15 +105,17 @@ class Assembler:
         todos += [(reading.text, reading.first is None) for reading in readings if reading.text is not None]
         encodings = iter(self.encoder.encode_many(todos))
         found = [
-            [strand for filled, steps in zip(reading.rows, rows, strict=True) for strand in self._row(filled, steps, encodings)]
+            [
+                strand
+                for filled, steps in zip(reading.rows, rows, strict=True)
+                for strand in self._row(filled, steps, encodings)
+            ]
             for reading, rows in zip(readings, prepared, strict=True)
         ]
         for reading, strands in zip(readings, found, strict=True):
             yield strands if reading.text is None else [_document(reading, next(encodings).ids)]
 
-    def _row(
-        self, filled: Filled, steps: Sequence[Control | _Todo], encodings: Iterator[Encoding]
-    ) -> list[Strand]:
+    def _row(self, filled: Filled, steps: Sequence[Control | _Todo], encodings: Iterator[Encoding]) -> list[Strand]:
         """The strand of a row; several where later turns cannot share the tokens of earlier ones."""
         row = _Row()
         last = max((number for number, step in enumerate(steps) if isinstance(step, _Todo) and step.cuts), default=-1)
@@ -167,11 +169,19 @@ class Assembler:
             (0, cut, self.encoder.encode(todo.text[:cut], todo.is_first)),
             (cut, len(todo.text), self.encoder.encode_bare(todo.text[cut:])),
         ):
-            chosen = [(min(stop, end) - begin, label) for stop, label in zip(todo.ends, todo.labels, strict=True) if stop > begin]
-            kept = chosen[: next((n for n, (stop, _) in enumerate(chosen) if stop >= end - begin), len(chosen)) + 1]
-            part = _Todo(todo.text[begin:end], [s for s, _ in kept], [label for _, label in kept], [], False, False, [])
             row.tokens += encoding.ids
-            _add_labels(row, encoding, len(encoding.ids), part, {})
+            _add_labels(row, encoding, len(encoding.ids), _cut_out(todo, begin, end), {})
+
+
+def _cut_out(todo: _Todo, begin: int, end: int) -> _Todo:
+    """The part of a section between two characters, with its labels."""
+    ends, labels, start = [], [], 0
+    for stop, label in zip(todo.ends, todo.labels, strict=True):
+        if stop > begin and start < end:
+            ends.append(min(stop, end) - begin)
+            labels.append(label)
+        start = stop
+    return _Todo(todo.text[begin:end], ends, labels, [], False, False, [])
 
 
 def _prepare(filled: Filled) -> list[Control | _Todo]:
@@ -242,7 +252,8 @@ def _add_labels(row: _Row, encoding: Encoding, num_tokens: int, todo: _Todo, sta
         known = starts.get(end)
         border = known if known is not None else _token_at(encoding, end, len(todo.text), num_tokens)
         follower = todo.labels[number + 1]
-        is_straddled = known is None and border < num_tokens and encoding.token_to_chars(border)[0] < end
+        place = encoding.token_to_chars(border) if known is None and border < num_tokens else None
+        is_straddled = place is not None and place[0] < end
         if is_straddled and follower.weight > label.weight:
             border += 1
         row.add(max(border - at, 0), label)

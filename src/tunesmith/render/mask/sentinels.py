@@ -146,9 +146,7 @@ class Slot(NamedTuple):
 
 
 def slots_of(text: str) -> list[Slot]:
-    return [
-        Slot(match.start(), ord(match[1]) - _BASE, ord(match[2]) - _BASE) for match in _SLOTS.finditer(text)
-    ]
+    return [Slot(match.start(), ord(match[1]) - _BASE, ord(match[2]) - _BASE) for match in _SLOTS.finditer(text)]
 
 
 def slot_text(number: int) -> str:

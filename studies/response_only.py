@@ -1,0 +1,552 @@
+"""Does a model follow instructions that was never shown one? Response-only tuning beside instruction tuning.
+
+Response-only tuning trains p(response) behind an empty user message (`render.train_on = "response_only"`; Hewitt et
+al. 2024, "Instruction following without instruction tuning", where it is called response tuning). Three arms:
+
+    base             the model as it is, untouched
+    assistant        ordinary instruction tuning: the responses, given their instructions
+    response_only    the same responses, the instructions left out
+
+Both tuned arms see the same conversations (Self-Instruct's 427 human-written tasks; one part held out) in the same
+order, with the same number of epochs and the same settings, on each seed; a seed decides the adapter's initial
+weights and the order of conversations, the held-out part is one for all. Each arm is judged by
+
+    followed         share of prompts whose greedy answer passes every check of a program (verifiable_instructions.py)
+    held-out loss    mean loss of held-out responses given their instructions, in nats per token, stop token included
+    loss, empty      the same responses behind an empty user message: what response_only trains, and so the sign that
+                     its training took hold
+    continued        style locking: share of plain texts, given without a chat template ("1, 2, 3, 4,"), that the model
+                     goes on with, rather than answering or remarking on them
+
+The base is NOT pretrained only: the default model is SmolLM2-135M-Instruct, tuned by its makers to follow
+instructions. The paper's question, whether response-only tuning makes a model follow instructions that did not, can
+therefore not be answered here. What can: how much of a chat model's behavior each way of tuning keeps, changes or
+adds to, and how far apart the two ways are. Other differences to the paper: LoRA in place of all weights, 135 million
+weights in place of 7 billion, a fixed number of epochs, and checks by program in place of a judge's preference.
+
+Differences between arms are given with two intervals at 95 %: over seeds (Student's t, paired by seed), which says
+what another training run might give, and over items (paired by prompt, conversation or text, averaged over seeds),
+which says what other items might. A difference counts as shown only where neither interval includes zero. There are
+twelve comparisons, and the intervals are not widened for their number.
+
+    python studies/response_only.py              # the data in ../shared/data, the results in runs/studies/response_only
+    python studies/response_only.py --smoke      # all of the path, on next to nothing: the figures mean nothing
+
+A model whose result.json exists is neither trained nor judged again, as long as nothing that it depends on changed;
+training that was interrupted goes on from its last checkpoint.
+"""
+
+import argparse
+import os
+import platform
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from verifiable_instructions import CONTINUATIONS, INSTRUCTIONS, is_continued, is_followed
+
+from tunesmith import __version__
+from tunesmith.data import DataConfig, iter_conversations
+from tunesmith.errors import DataError, TunesmithError
+from tunesmith.files import atomic_write, file_digest, fingerprint, read_json, read_jsonl, write_json, write_jsonl
+from tunesmith.generate import Sampling
+from tunesmith.model import ModelConfig, tokenizer_folder
+from tunesmith.model.tokenizer import Tokenizer
+from tunesmith.pack import PackConfig
+from tunesmith.pipeline import Run, load_generator
+from tunesmith.progress import format_seconds
+from tunesmith.recipe import Recipe
+from tunesmith.render import RenderConfig, renderer_for
+from tunesmith.stats import Interval, mean_interval, paired_mean_interval
+from tunesmith.train import TrainConfig
+from tunesmith.types import Checkpoint, Conversation, Dropped, Message, Rendered, TokenArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tunesmith.generate.local import LocalGenerator
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FILES = ("seed_tasks.jsonl", "user_oriented_instructions.jsonl")
+BASE, TUNED = "base", ("assistant", "response_only")
+PAIRS = (("response_only", "assistant"), ("assistant", BASE), ("response_only", BASE))
+HOLDOUT = 0.15
+CONTINUED_TOKENS = 12
+VERSION = 1  # raise it when a model would be judged otherwise: results are then made anew
+# Measured on two cores with bfloat16 instructions; only the estimate depends on them.
+TRAINED_TOKENS_PER_SECOND, JUDGED_SECONDS = 1200, 75
+START = (
+    "The base is a post-trained model (it already follows instructions), because no pretrained one was at hand: "
+    "these figures say what each way of tuning keeps or changes in a chat model, not whether response-only tuning "
+    "makes a model follow instructions that did not."
+)
+
+
+# The plan: which conversations, which runs
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What was asked for, and the conversations that it comes to."""
+
+    out: Path
+    model: ModelConfig
+    seeds: tuple[int, ...]
+    epochs: float
+    batch_conversations: int
+    max_tokens: int
+    new_tokens: int
+    num_instructions: int
+
+    @property
+    def source(self) -> Path:
+        return self.out / "source.jsonl"
+
+    def recipe(self, arm: str, seed: int) -> Recipe:
+        """One run. The data are equal in all of them, so the held-out part is too."""
+        return Recipe(
+            name=run_name(arm, seed),
+            data=DataConfig(paths=(str(self.source.resolve()),), format="prompt_completion", holdout=HOLDOUT),
+            model=self.model,
+            render=RenderConfig(train_on="response_only" if arm == "response_only" else "assistant"),
+            pack=PackConfig(batch_conversations=self.batch_conversations, seed=seed),
+            train=TrainConfig(epochs=self.epochs, seed=seed),
+        )
+
+    def runs(self) -> list[tuple[str, int]]:
+        """Arm and seed of every model; seed by seed, so that a study cut short still compares arms."""
+        return [(BASE, 0), *((arm, seed) for seed in self.seeds for arm in TUNED)]
+
+
+def run_name(arm: str, seed: int) -> str:
+    return arm if arm == BASE else f"{arm}-seed{seed}"
+
+
+def user_text(instruction: str, given: str) -> str:
+    """The user's message: the instruction, and below it what it is about, where there is something."""
+    return f"{instruction.strip()}\n\n{given.strip()}" if given.strip() else instruction.strip()
+
+
+def read_pairs(folder: Path) -> list[dict[str, str]]:
+    """Self-Instruct's tasks as id, prompt and response (of the first instance); DataError where they are not there."""
+    missing = [name for name in FILES if not (folder / "self_instruct" / name).is_file()]
+    if missing:
+        raise DataError(
+            f"{folder / 'self_instruct'}: no {' and no '.join(missing)}. The study needs the files `data/{FILES[0]}` "
+            f"and `human_eval/{FILES[1]}` of github.com/yizhongw/self-instruct there; --data names the folder above"
+        )
+    return [_pair(raw) for name in FILES for _, raw in read_jsonl(folder / "self_instruct" / name)]
+
+
+def _pair(raw: dict[str, Any]) -> dict[str, str]:
+    first = raw["instances"][0]
+    prompt = user_text(raw["instruction"], first["input"])
+    return {"id": raw["id"], "prompt": prompt, "response": first["output"].strip()}
+
+
+def draw(pairs: Sequence[dict[str, str]], count: int | None, seed: int = 0) -> list[dict[str, str]]:
+    """`count` pairs at random in their order, or all."""
+    if count is None or count >= len(pairs):
+        return list(pairs)
+    return [pairs[index] for index in sorted(random.Random(seed).sample(range(len(pairs)), count))]
+
+
+def sort_out(
+    pairs: Sequence[dict[str, str]], num_tokens: Callable[[dict[str, str]], int], limit: int
+) -> tuple[list[dict[str, str]], list[Dropped]]:
+    """Those to use, and those without a response or longer than `limit` tokens.
+
+    Dropped here and not while rendering, where only the arm with the longer prompts would lose them.
+    """
+    kept, dropped = [], []
+    for pair in pairs:
+        length = num_tokens(pair) if pair["response"] else 0
+        if not pair["response"]:
+            dropped.append(Dropped(pair["id"], "study", "no response"))
+        elif length > limit:
+            dropped.append(Dropped(pair["id"], "study", "too long", f"{length} tokens; the limit is {limit}"))
+        else:
+            kept.append(pair)
+    return kept, dropped
+
+
+def prepare(study: Study, data: Path, count: int | None) -> dict[str, Any]:
+    """Write the study's conversations and what was dropped; returns the facts that the plan and the results tell."""
+    folder = tokenizer_folder(study.model)
+    whole, alone = (renderer_for(folder, study.recipe(arm, 0).render) for arm in TUNED)
+
+    def length(pair: dict[str, str]) -> int:
+        return whole.render(_conversation(pair)).num_tokens
+
+    drawn = draw(read_pairs(data), count)
+    kept, dropped = sort_out(drawn, length, study.max_tokens)
+    write_jsonl(study.source, kept)
+    write_jsonl(study.out / "dropped.jsonl", dropped)
+    tokens = [sum(each.render(_conversation(pair)).num_tokens for pair in kept) for each in (whole, alone)]
+    return {
+        "num_drawn": len(drawn),
+        "num_dropped": len(dropped),
+        "num_conversations": len(kept),
+        "num_tokens": dict(zip(TUNED, tokens, strict=True)),
+        "source_digest": file_digest(study.source),
+        "files": {name: file_digest(data / "self_instruct" / name) for name in FILES},
+    }
+
+
+def _conversation(pair: dict[str, str]) -> Conversation:
+    return Conversation(pair["id"], (Message("user", pair["prompt"]), Message("assistant", pair["response"])))
+
+
+def print_plan(study: Study, facts: dict[str, Any]) -> None:
+    """What will be done, and about how long it takes."""
+    todo = [(arm, seed) for arm, seed in study.runs() if not (study.out / run_name(arm, seed) / "result.json").exists()]
+    tokens = sum(facts["num_tokens"].get(arm, 0) * (1 - HOLDOUT) * study.epochs for arm, _ in todo)
+    seconds = tokens / TRAINED_TOKENS_PER_SECOND + len(todo) * JUDGED_SECONDS
+    print(f"{START}\n")
+    print(
+        f"plan      {facts['num_conversations']:,} conversations ({facts['num_dropped']:,} of {facts['num_drawn']:,} "
+        f"dropped), {HOLDOUT:.0%} held out; {study.epochs:g} epochs; seeds {', '.join(map(str, study.seeds))}"
+    )
+    print(
+        f"plan      {len(todo)} of {len(study.runs())} models to do: {tokens:,.0f} tokens to train, then each is "
+        f"asked {study.num_instructions} prompts and {len(CONTINUATIONS)} texts"
+    )
+    print(
+        f"plan      about {format_seconds(seconds)} on two free cores (at {TRAINED_TOKENS_PER_SECOND:,} tokens a "
+        f"second and {JUDGED_SECONDS} s to judge a model)\n",
+        flush=True,
+    )
+
+
+# One model: train it, judge it
+
+
+def result_of(study: Study, arm: str, seed: int, source_digest: str) -> dict[str, Any]:
+    """The result of one model: read back where it exists, else made and written."""
+    recipe = study.recipe(arm, seed)
+    path = study.out / recipe.name / "result.json"
+    asked = [INSTRUCTIONS[: study.num_instructions], CONTINUATIONS, study.new_tokens]
+    mark = fingerprint([VERSION, recipe, source_digest, asked])
+    if path.exists() and (known := read_json(path))["mark"] == mark:
+        print(f"{recipe.name}: done before")
+        return dict(known)
+    print(f"{recipe.name}", flush=True)
+    run = Run(recipe, study.out, lambda line: print(f"  {line}", flush=True))
+    with run.dir.lock():
+        checkpoint = tuned(run) if arm != BASE else None
+        began = time.monotonic()
+        judged = judge(study, run, checkpoint)
+        seconds = {"train": train_seconds(run, checkpoint), "judge": round(time.monotonic() - began, 1)}
+        result = {"mark": mark, "arm": arm, "seed": seed, "seconds": seconds, **judged}
+        write_json(path, result)
+    print(f"  judged    in {format_seconds(seconds['judge'])}", flush=True)
+    return result
+
+
+def tuned(run: Run) -> Checkpoint:
+    """data, render, pack, train: each stage as `tunesmith run` does it."""
+    rendered = run.render(run.data())
+    return run.train(rendered, run.pack(rendered))
+
+
+def train_seconds(run: Run, checkpoint: Checkpoint | None) -> float:
+    return 0.0 if checkpoint is None else float(read_json(run.dir.path / "train" / "manifest.json")["seconds"])
+
+
+def judge(study: Study, run: Run, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    """Every item of every measure, with its value; as (value, weight) where `MEASURES` reads it."""
+    run.data()
+    digest = run.model_digest if checkpoint is None else f"{run.model_digest}+{checkpoint.digest}"
+    generator = load_generator(run.recipe, checkpoint, digest, run.asking_renderer)
+    heldout = list(iter_conversations(run.dir.path / "data" / "heldout.jsonl"))
+    alone = renderer_for(tokenizer_folder(study.model), study.recipe("response_only", 0).render)
+    return {
+        "digest": digest,
+        "followed": ask(study, run, generator),
+        "loss": losses(generator, [run.asking_renderer.render(each) for each in heldout]),
+        "loss_empty": losses(generator, [alone.render(each) for each in heldout]),
+        "continued": go_on(study, generator),
+    }
+
+
+def ask(study: Study, run: Run, generator: "LocalGenerator") -> list[dict[str, Any]]:
+    """The greedy answers to the verifiable instructions, all in one batch, so that it is the same for each model."""
+    asked = INSTRUCTIONS[: study.num_instructions]
+    prompts = [run.asking_renderer.prompt([Message("user", each.prompt)]) for each in asked]
+    return [
+        {
+            "id": each.id,
+            "value": float(is_followed(each, answer.text)),
+            "weight": 1,
+            "answer": answer.text,
+            "num_tokens": answer.num_tokens,
+            "stopped": answer.stopped,
+        }
+        for each, answer in zip(asked, generator.generate(prompts, Sampling(study.new_tokens)), strict=True)
+    ]
+
+
+def losses(generator: "LocalGenerator", rendered: Sequence[Rendered]) -> list[dict[str, Any]]:
+    """Mean loss of each conversation in nats per supervised token, weighed by the number of these."""
+    return [
+        {"id": each.conversation_id, "value": -value, "weight": each.num_supervised}
+        for each, value in zip(rendered, generator.log_likelihood(rendered), strict=True)
+    ]
+
+
+def go_on(study: Study, generator: "LocalGenerator") -> list[dict[str, Any]]:
+    """What the model writes after plain texts, without a chat template around them."""
+    tokenizer = Tokenizer.load(tokenizer_folder(study.model))
+    prompts = [plain_tokens(tokenizer, each.text) for each in CONTINUATIONS]
+    found = generator.generate(prompts, Sampling(CONTINUED_TOKENS))
+    return [
+        {"id": each.text, "value": float(is_continued(each, after.text)), "weight": 1, "answer": after.text}
+        for each, after in zip(CONTINUATIONS, found, strict=True)
+    ]
+
+
+def plain_tokens(tokenizer: Tokenizer, text: str) -> TokenArray:
+    """The tokens of a text as a document begins: with the first token that the tokenizer sets by itself, if any."""
+    first = [] if tokenizer.automatic_bos is None else [tokenizer.control_id(tokenizer.automatic_bos)]
+    return np.array([*first, *tokenizer.encode(text)], np.int32)
+
+
+# The comparison
+
+
+class Measure(NamedTuple):
+    """One way to judge. `span` is how far one item may change, 0 where most change a little anyway; see stats."""
+
+    key: str
+    title: str
+    span: float
+
+
+MEASURES = (
+    Measure("followed", "followed", 1.0),
+    Measure("loss", "held-out loss", 0.0),
+    Measure("loss_empty", "loss, empty", 0.0),
+    Measure("continued", "continued", 1.0),
+)
+
+
+class Difference(NamedTuple):
+    """`arm` minus `other` by one measure. An interval is None where one value, or equal ones, tell of no spread."""
+
+    measure: str
+    arm: str
+    other: str
+    by_seed: tuple[float, ...]
+    over_seeds: Interval | None
+    over_items: Interval | None
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.by_seed)
+
+
+def weighted_mean(items: Sequence[dict[str, Any]]) -> float:
+    return sum(each["value"] * each["weight"] for each in items) / sum(each["weight"] for each in items)
+
+
+def of_arm(results: Sequence[dict[str, Any]], arm: str) -> dict[int, dict[str, Any]]:
+    """The results of an arm by seed."""
+    return {result["seed"]: result for result in results if result["arm"] == arm}
+
+
+def compare(results: Sequence[dict[str, Any]], measure: Measure, arm: str, other: str) -> Difference:
+    """`arm` minus `other`, paired by seed and by item; the one base stands beside every seed."""
+    ones, others = of_arm(results, arm), of_arm(results, other)
+    pairs = [(each[measure.key], others[0 if other == BASE else seed][measure.key]) for seed, each in ones.items()]
+    by_seed = tuple(weighted_mean(one) - weighted_mean(two) for one, two in pairs)
+    items = np.mean([[a["value"] - b["value"] for a, b in zip(*pair, strict=True)] for pair in pairs], axis=0)
+    weights = np.array([each["weight"] for each in pairs[0][0]], np.float64)
+    spread = len(by_seed) > 1 and max(by_seed) - min(by_seed) > 1e-12
+    return Difference(
+        measure.key,
+        arm,
+        other,
+        by_seed,
+        mean_interval(by_seed) if spread else None,
+        paired_mean_interval(linearized(items, weights), span=measure.span) if len(items) > 1 else None,
+    )
+
+
+def linearized(values: "NDArray[np.float64]", weights: "NDArray[np.float64]") -> "NDArray[np.float64]":
+    """Values whose plain mean and its standard error are those of the weighted mean; equal weights change nothing.
+
+    Source: the ratio estimator's linearization, Cochran (1977), Sampling Techniques, chapter 6.
+    """
+    mean = float(np.average(values, weights=weights))
+    return mean + weights / weights.mean() * (values - mean)
+
+
+def reading(difference: Difference) -> str:
+    """What a difference says, from its numbers alone."""
+    title = next(each.title for each in MEASURES if each.key == difference.measure)
+    known = {"seeds": difference.over_seeds, "items": difference.over_items}
+    shown = f"{title}, {difference.arm} minus {difference.other}: {difference.mean:+.3f}"
+    across = [f"over {name}" for name, interval in known.items() if interval and interval[0] <= 0 <= interval[1]]
+    if len(difference.by_seed) < 2 or difference.over_items is None:
+        return f"{shown}; one seed or one item tells nothing of the spread, so nothing is shown."
+    if across:
+        return f"{shown}; not shown: the interval {' and the one '.join(across)} includes zero."
+    if difference.over_seeds is None:
+        return f"{shown} on every seed; the interval over items excludes zero, and over seeds there is no spread."
+    if (difference.over_seeds[0] > 0) != (difference.over_items[0] > 0):
+        return f"{shown}; not shown: the two intervals lie on different sides of zero."
+    return f"{shown}; {'higher' if difference.mean > 0 else 'lower'}: both intervals exclude zero."
+
+
+# The tables
+
+
+def spelled(values: Sequence[float]) -> str:
+    """Mean and standard deviation, the latter where there are several values."""
+    mean = f"{statistics.fmean(values):.3f}"
+    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.3f}"
+
+
+def arms_table(results: Sequence[dict[str, Any]]) -> str:
+    """Mean ± standard deviation over seeds of each measure, and how long the answers were."""
+    titles = [*(measure.title for measure in MEASURES), "answer tokens", "answers cut"]
+    lines = [f"| arm | {' | '.join(titles)} |", f"|---|{'---:|' * len(titles)}"]
+    for arm in (BASE, *TUNED):
+        found = list(of_arm(results, arm).values())
+        cells = [spelled([weighted_mean(each[measure.key]) for each in found]) for measure in MEASURES]
+        cells.append(spelled([statistics.fmean(item["num_tokens"] for item in each["followed"]) for each in found]))
+        cells.append(spelled([statistics.fmean(not item["stopped"] for item in each["followed"]) for each in found]))
+        lines.append(f"| {arm} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def differences_table(differences: Sequence[Difference]) -> str:
+    """Each difference with both of its intervals."""
+    lines = ["| measure | difference | mean | 95 % over seeds | 95 % over items |", "|---|---|---:|---:|---:|"]
+    titles = {measure.key: measure.title for measure in MEASURES}
+    for each in differences:
+        cells = [f"{each.mean:+.3f}", *(_interval(found) for found in (each.over_seeds, each.over_items))]
+        lines.append(f"| {titles[each.measure]} | {each.arm} − {each.other} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _interval(interval: Interval | None) -> str:
+    return "no spread" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}"
+
+
+def page(results: Sequence[dict[str, Any]], differences: Sequence[Difference], facts: dict[str, Any]) -> str:
+    """The whole account, in Markdown."""
+    sizes = ", ".join(f"{len(results[0][each.key])} items ({each.title})" for each in MEASURES)
+    listed = "\n".join(f"- {reading(each)}" for each in differences)
+    told = "\n".join(f"- {name}: {value}" for name, value in facts["machine"].items())
+    return (
+        f"# Response-only tuning beside instruction tuning\n\n{START}\n\n"
+        f"## Arms\n\nMean ± standard deviation over seeds {', '.join(map(str, facts['options']['seeds']))}; losses in "
+        f"nats per token, the rest shares. The base is one model, so it has no spread. {sizes}.\n\n"
+        f"{arms_table(results)}\n\n## Differences\n\nPaired by seed (Student's t) and by item (averaged over seeds). "
+        f"{len(differences)} comparisons; the intervals are not widened for their number.\n\n"
+        f"{differences_table(differences)}\n\n## What the numbers say\n\n{listed}\n\n## How it was run\n\n"
+        f"- {facts['data']['num_conversations']} conversations, {facts['data']['num_dropped']} dropped, "
+        f"{HOLDOUT:.0%} held out; {facts['options']['epochs']:g} epochs\n{told}\n"
+    )
+
+
+def machine(model: ModelConfig) -> dict[str, Any]:
+    """Where it ran, and with what."""
+    import peft
+    import torch
+    import transformers
+
+    from tunesmith.model.load import pick_device, pick_dtype
+
+    cpu, info = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
+    names = (line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name"))
+    device = pick_device()
+    return {
+        "cpu": next(names, cpu) if info.exists() else cpu,
+        "cores": os.cpu_count(),
+        "device": str(device),
+        "number format": str(pick_dtype(model.dtype, device)[0]).removeprefix("torch."),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "peft": peft.__version__,
+        "tunesmith": __version__,
+    }
+
+
+# The study
+
+
+def run_study(study: Study, data: Path, count: int | None) -> None:
+    """All models, then the comparison, into `results.json` and `results.md`."""
+    began = time.monotonic()
+    facts = prepare(study, data, count)
+    print_plan(study, facts)
+    results = [result_of(study, arm, seed, facts["source_digest"]) for arm, seed in study.runs()]
+    differences = [compare(results, measure, arm, other) for measure in MEASURES for arm, other in PAIRS]
+    seconds = sum(sum(result["seconds"].values()) for result in results)
+    told = {
+        "machine": {
+            **machine(study.model),
+            "seconds of all models": round(seconds),
+            "seconds of this call": round(time.monotonic() - began),
+        },
+        "options": {name: getattr(study, name) for name in Study.__slots__ if name != "out"},
+        "data": facts,
+    }
+    text = page(results, differences, told)
+    judged = [{**each._asdict(), "mean": each.mean, "reading": reading(each)} for each in differences]
+    write_json(study.out / "results.json", {"note": START, **told, "differences": judged, "models": results})
+    with atomic_write(study.out / "results.md") as file:
+        file.write(text)
+    print(f"\n{text}\n{study.out / 'results.md'}")
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data", help="holds self_instruct/")
+    parser.add_argument("--out", type=Path, help="default: runs/studies/response_only, with -smoke where it is that")
+    parser.add_argument("--model", default=ModelConfig().name)
+    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--conversations", type=int, help="how many to draw, held-out ones included; default: all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=float, default=3.0)
+    parser.add_argument("--batch-conversations", type=int, default=16, help="conversations of an optimizer step")
+    parser.add_argument("--max-tokens", type=int, default=512, help="longer conversations are dropped in all arms")
+    parser.add_argument("--new-tokens", type=int, default=96, help="longest answer to an instruction")
+    parser.add_argument("--smoke", action="store_true", help="8 conversations, 1 epoch, 1 seed, 3 prompts")
+    options = parser.parse_args(arguments)
+    if options.smoke:
+        vars(options).update(conversations=8, seeds=[0], epochs=1.0)
+    folder = "response_only-smoke" if options.smoke else "response_only"
+    options.out = options.out or REPOSITORY / "runs" / "studies" / folder
+    return options
+
+
+def main() -> None:
+    options = parse()
+    study = Study(
+        out=options.out,
+        model=ModelConfig(name=options.model, dtype=options.dtype),
+        seeds=tuple(dict.fromkeys(options.seeds)),
+        epochs=options.epochs,
+        batch_conversations=options.batch_conversations,
+        max_tokens=options.max_tokens,
+        new_tokens=options.new_tokens,
+        num_instructions=3 if options.smoke else len(INSTRUCTIONS),
+    )
+    try:
+        run_study(study, options.data, options.conversations)
+    except TunesmithError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()
