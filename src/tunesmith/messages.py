@@ -1,8 +1,10 @@
 """Messages and conversations to and from plain JSON, in the shape of the OpenAI chat format.
 
 Reading is generous where the meaning is certain (arguments as an object or an encoded string, three names for
-the reasoning, content in text parts) and refuses the rest with the place, what was seen and what is accepted.
-Writing has one spelling: absent fields are left out, arguments are objects, reasoning is `reasoning_content`.
+the reasoning, content in text parts, `train` or OpenAI's `weight`) and refuses the rest with the place, what was seen
+and what is accepted. Writing has one spelling: absent fields are left out, arguments are objects, reasoning is
+`reasoning_content`, a loss weight is the number `train`, and content is a list of parts only where the parts have
+loss weights of their own.
 """
 
 import json
@@ -13,6 +15,9 @@ from tunesmith.errors import DataError
 from tunesmith.types import ROLES, Conversation, Message, Role, ToolCall
 
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+TRAIN_KEYS = ("train", "weight")
+MOST_WEIGHT = 1e30
+"""Loss weights are float32, and their sum must be finite, too."""
 SHOWN_LENGTH = 80
 
 
@@ -25,20 +30,22 @@ def shown(value: Any) -> str:
 def message_from_dict(raw: Any, where: str) -> Message:
     """Read one OpenAI-style message; raises DataError that begins with `where`."""
     fields = _object(raw, where, "a message")
-    _refuse_weight(fields, where)
+    content, part_weights = _content(fields.get("content"), where)
     return Message(
         role=_role(fields.get("role"), where),
-        content=_content(fields.get("content"), where),
+        content=content,
         reasoning=_reasoning(fields, where),
         tool_calls=_tool_calls(fields.get("tool_calls"), where),
         tool_call_id=_optional_text(fields, "tool_call_id", where),
         name=_optional_text(fields, "name", where),
+        train=_train(fields, where),
+        part_weights=part_weights,
     )
 
 
 def message_to_dict(message: Message) -> dict[str, Any]:
-    """The one spelling of a message as plain JSON."""
-    raw: dict[str, Any] = {"role": message.role, "content": message.content}
+    """The one spelling of a message as plain JSON; raises DataError when its parts do not make up its content."""
+    raw: dict[str, Any] = {"role": message.role, "content": _parts_to_list(message) or message.content}
     if message.reasoning is not None:
         raw["reasoning_content"] = message.reasoning
     if message.tool_calls:
@@ -47,6 +54,8 @@ def message_to_dict(message: Message) -> dict[str, Any]:
         raw["tool_call_id"] = message.tool_call_id
     if message.name is not None:
         raw["name"] = message.name
+    if message.train is not None:
+        raw["train"] = message.train
     return raw
 
 
@@ -117,14 +126,22 @@ def _object(value: Any, where: str, what: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _refuse_weight(fields: Mapping[str, Any], where: str) -> None:
-    """Training on a message that was marked as not to be learned would be a silent harm."""
-    weight = fields.get("weight")
-    if weight is not None and weight != 1:
+def _train(fields: Mapping[str, Any], where: str) -> float | None:
+    """The loss weight that a message or a part asks for, under either name; None where it says nothing."""
+    given = {key: _loss_weight(fields[key], key, where) for key in TRAIN_KEYS if fields.get(key) is not None}
+    if len(set(given.values())) > 1:
         raise DataError(
-            f"{where}: the message has weight {shown(weight)}, but every message weighs 1 here; "
-            "remove the key to train on the message, or end the conversation before it"
+            f"{where}: train is {shown(fields['train'])}, but weight is {shown(fields['weight'])}; they are two names "
+            "for one thing, so keep one of them"
         )
+    return next(iter(given.values()), None)
+
+
+def _loss_weight(value: Any, key: str, where: str) -> float:
+    # The comparison is false for NaN, and JSON's numbers may be too long for a float.
+    if isinstance(value, int | float) and 0 <= value <= MOST_WEIGHT:
+        return float(value)
+    raise DataError(f"{where}: {key} must be true, false or a number from 0 to {MOST_WEIGHT:g}, not {shown(value)}")
 
 
 def _role(value: Any, where: str) -> Role:
@@ -135,26 +152,46 @@ def _role(value: Any, where: str) -> Role:
     raise DataError(f"{where}: {seen}; accepted roles: {', '.join(ROLES)}")
 
 
-def _content(value: Any, where: str) -> str:
+def _content(value: Any, where: str) -> tuple[str, tuple[tuple[int, float | None], ...]]:
+    """The content as one text, and the parts' lengths and loss weights where a part has one."""
     if value is None:
-        return ""
+        return "", ()
     if isinstance(value, str):
-        return value
-    if isinstance(value, list | tuple):
-        return "".join(_text_part(part, where) for part in value)
-    raise DataError(f"{where}: content must be a string, null or a list of text parts, not {shown(value)}")
+        return value, ()
+    if not isinstance(value, list | tuple):
+        raise DataError(f"{where}: content must be a string, null or a list of text parts, not {shown(value)}")
+    parts = [_text_part(part, where) for part in value]
+    is_weighted = any(weight is not None for _, weight in parts)
+    weights = tuple((len(text), weight) for text, weight in parts) if is_weighted else ()
+    return "".join(text for text, _ in parts), weights
 
 
-def _text_part(part: Any, where: str) -> str:
+def _text_part(part: Any, where: str) -> tuple[str, float | None]:
     if isinstance(part, str):
-        return part
+        return part, None
     fields = _object(part, where, "a content part")
     if fields.get("type", "text") == "text" and isinstance(fields.get("text"), str):
-        return str(fields["text"])
+        return fields["text"], _train(fields, f"{where}, a content part")
     raise DataError(
         f"{where}: content part {shown(part)} is not text; only parts such as "
         '{"type": "text", "text": "..."} are accepted'
     )
+
+
+def _parts_to_list(message: Message) -> list[dict[str, Any]]:
+    """The content as text parts with their loss weights; empty where it came in one piece."""
+    length = sum(size for size, _ in message.part_weights)
+    if message.part_weights and length != len(message.content):
+        raise DataError(
+            f"the part_weights of a message add up to {length} characters, but its content has {len(message.content)}: "
+            f"{shown(message.content)}"
+        )
+    parts, start = [], 0
+    for size, weight in message.part_weights:
+        train = {} if weight is None else {"train": weight}
+        parts.append({"type": "text", "text": message.content[start : start + size], **train})
+        start += size
+    return parts
 
 
 def _reasoning(fields: Mapping[str, Any], where: str) -> str | None:

@@ -24,15 +24,27 @@ json_values = st.recursive(
 objects = st.dictionaries(st.text(), json_values, max_size=3)
 optional_texts = st.none() | st.text()
 tool_calls = st.builds(ToolCall, name=st.text(min_size=1), arguments=objects, id=optional_texts)
-messages = st.builds(
-    Message,
-    role=st.sampled_from(ROLES),
-    content=st.text(),
-    reasoning=optional_texts,
-    tool_calls=st.lists(tool_calls, max_size=2).map(tuple),
-    tool_call_id=optional_texts,
-    name=optional_texts,
-)
+loss_weights = st.none() | st.sampled_from([0.0, 1.0]) | st.floats(min_value=0, max_value=1e30)
+weighted_parts = st.lists(st.tuples(st.text(), loss_weights), max_size=3)
+
+
+@st.composite
+def built_messages(draw):
+    parts = draw(weighted_parts.filter(lambda parts: any(weight is not None for _, weight in parts)) | st.none())
+    content = draw(st.text()) if parts is None else "".join(text for text, _ in parts)
+    return Message(
+        role=draw(st.sampled_from(ROLES)),
+        content=content,
+        reasoning=draw(optional_texts),
+        tool_calls=draw(st.lists(tool_calls, max_size=2).map(tuple)),
+        tool_call_id=draw(optional_texts),
+        name=draw(optional_texts),
+        train=draw(loss_weights),
+        part_weights=() if parts is None else tuple((len(text), weight) for text, weight in parts),
+    )
+
+
+messages = built_messages()
 conversations = st.builds(
     Conversation,
     id=st.text(min_size=1),
@@ -63,11 +75,78 @@ def test_conversation_comes_back(conversation):
         ({"role": "assistant", "content": "x", "reasoning": "r"}, Message("assistant", "x", "r")),
         ({"role": "assistant", "content": "x", "thinking": "r"}, Message("assistant", "x", "r")),
         ({"role": "assistant", "content": "x", "reasoning_content": "r"}, Message("assistant", "x", "r")),
-        ({"role": "assistant", "content": "x", "weight": 1}, Message("assistant", "x")),
+        ({"role": "developer", "content": "x", "name": "n"}, Message("developer", "x", name="n")),
+        ({"role": "tool", "content": "x", "tool_call_id": "c1"}, Message("tool", "x", tool_call_id="c1")),
     ],
 )
 def test_spellings_of_a_message(raw, expected):
     assert message_from_dict(raw, "here") == expected
+
+
+@pytest.mark.parametrize("key", ["train", "weight"])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(True, 1.0), (False, 0.0), (1, 1.0), (0, 0.0), (0.25, 0.25), (2, 2.0), (-0.0, 0.0), (None, None)],
+)
+def test_loss_weights_of_messages_and_parts(key, value, expected):
+    assert message_from_dict({"role": "assistant", "content": "x", key: value}, "here").train == expected
+    part = message_from_dict({"role": "user", "content": ["ab", {"type": "text", "text": "c", key: value}]}, "here")
+    assert part.train is None and part.content == "abc"
+    assert part.part_weights == (() if expected is None else ((2, None), (1, expected)))
+
+
+def test_two_names_of_a_loss_weight_may_agree():
+    raw = {"role": "assistant", "content": "x", "train": True, "weight": 1}
+    assert message_from_dict(raw, "here").train == 1.0
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        ({"train": -1}, "train must be true, false or a number from 0 to 1e+30, not -1"),
+        ({"weight": -0.5}, "weight must be true, false or a number from 0"),
+        ({"train": float("nan")}, "not nan"),
+        ({"train": float("inf")}, "not inf"),
+        ({"train": 10**400}, "train must be"),
+        ({"train": "no"}, "not 'no'"),
+        ({"weight": "0"}, "not '0'"),
+        ({"train": [1]}, "not [1]"),
+        ({"train": True, "weight": 0}, "train is True, but weight is 0"),
+        ({"train": 0.5, "weight": True}, "train is 0.5, but weight is True"),
+    ],
+)
+def test_bad_loss_weights_name_place_and_problem(flags, complaint):
+    for raw, place in (
+        ({"role": "assistant", "content": "x", **flags}, "train.jsonl:3: "),
+        ({"role": "user", "content": [{"type": "text", "text": "x", **flags}]}, "train.jsonl:3, a content part: "),
+    ):
+        with pytest.raises(DataError) as caught:
+            message_from_dict(raw, "train.jsonl:3")
+        assert str(caught.value).startswith(place)
+        assert complaint in str(caught.value)
+
+
+def test_loss_weights_are_written_in_one_way():
+    message = Message("assistant", "abc", train=0.5, part_weights=((2, 0.0), (1, None), (0, 1.0)))
+    assert message_to_dict(message) == {
+        "role": "assistant",
+        "content": [
+            {"type": "text", "text": "ab", "train": 0.0},
+            {"type": "text", "text": "c"},
+            {"type": "text", "text": "", "train": 1.0},
+        ],
+        "train": 0.5,
+    }
+
+
+def test_messages_without_loss_weights_are_written_as_before():
+    raw = message_to_dict(message_from_dict({"role": "user", "content": [{"type": "text", "text": "a"}, "b"]}, "here"))
+    assert raw == {"role": "user", "content": "ab"}
+
+
+def test_parts_that_do_not_make_up_the_content_are_not_written():
+    with pytest.raises(DataError, match="add up to 2 characters, but its content has 3: 'abc'"):
+        message_to_dict(Message("user", "abc", part_weights=((2, 1.0),)))
 
 
 @pytest.mark.parametrize("arguments", [{"a": 1}, '{"a": 1}'])
@@ -111,7 +190,6 @@ def test_no_arguments_are_an_empty_object(arguments):
             "must be an object, not '{}'",
         ),
         ({"role": "tool", "tool_call_id": 3}, "tool_call_id must be a string or absent, not 3"),
-        ({"role": "assistant", "content": "x", "weight": 0}, "weight 0"),
     ],
 )
 def test_bad_messages_name_place_and_problem(raw, part):

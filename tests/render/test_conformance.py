@@ -122,7 +122,7 @@ def test_prompts_have_the_tokens_that_transformers_gives_them(path: Path, base: 
             continue  # our own words on tools, for a template without, hold another family's control tokens
         for index, message in enumerate(asked.messages):
             if message.role == "assistant":
-                wire = [made.wire.message(each) for each in asked.messages[:index]]
+                wire = [dict(each) for each in asked.told[:index]]
                 try:
                     theirs = oracle.apply_chat_template(
                         wire,

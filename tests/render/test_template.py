@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_templates import GROWING, HOSTILE
+from hostile_templates import HOSTILE
 from jinja2.filters import FILTERS
 
 from tunesmith.errors import RenderError, TemplateRefusal
 from tunesmith.render import meter, prices, sandbox
-from tunesmith.render.template import ChatTemplate, apply_template
+from tunesmith.render.template import ChatTemplate
 
 DAY = datetime.date(2025, 1, 2)
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
@@ -368,12 +368,6 @@ def test_memory_that_is_not_there_is_an_error_of_the_template(monkeypatch):
         template("{# empty #}").text(HELLO)
 
 
-def test_the_older_function_refuses_alike():
-    assert apply_template("{{ bos_token }}{{ messages[0].content }}", HELLO, {"bos_token": "B"}) == "BHi"
-    with pytest.raises(TemplateRefusal, match="no"):
-        apply_template("{{ raise_exception('no') }}", HELLO, {})
-
-
 # Hostile templates
 
 
@@ -392,7 +386,24 @@ def test_hostile_templates_are_stopped(name, tmp_path, monkeypatch):
     assert "no memory left" not in str(caught.value)
 
 
-BOMBS = """
+BOMBS = (
+    "doubling",
+    "doubling a list",
+    "times a list",
+    "percent over and over",
+    "format over and over",
+    "join",
+    "urlencode",
+    "words",
+    "letters",
+    "star arguments",
+    "output",
+    "output of a block",
+    "lists kept",
+    "chained mappings",
+    "trees printed",
+)
+SCRIPT = """
 import json, resource, sys
 from tunesmith.errors import RenderError
 from test_template import HELLO, HOSTILE, template
@@ -416,7 +427,7 @@ def test_hostile_templates_stay_below_three_hundred_megabytes(tmp_path):
     paths = [str(here), str(here.parent), str(here.parents[1] / "src")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", BOMBS, json.dumps(list(GROWING))],
+        [sys.executable, "-c", SCRIPT, json.dumps(BOMBS)],
         capture_output=True,
         text=True,
         env=environment,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from helpers import contexts, rendered, trees
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.branches import paths, predictors, sequences, split, starts_and_ends
@@ -22,6 +22,7 @@ def test_a_tree_by_hand():
     assert [each.tolist() for each in sequences(BRANCHES, 10)] == [[0, 1, 5], [0, 1, 2, 3, 4, 6, 7], [8, 9]]
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 10_000))
 def test_everything_follows_from_walking_back(seed):
     (each,) = trees(1, seed, num_branches=7)
@@ -35,6 +36,7 @@ def test_everything_follows_from_walking_back(seed):
     assert {token for leaf in leaves for token in leaf} == set(range(each.num_tokens))
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 10_000))
 def test_depth_first_numbers_say_who_sees_whom(seed):
     (each,) = trees(1, seed, num_branches=7)
@@ -44,6 +46,7 @@ def test_depth_first_numbers_say_who_sees_whom(seed):
     assert [np.flatnonzero(line).tolist() for line in sees] == contexts(each.branches, each.num_tokens)
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 10_000))
 def test_taken_apart_every_weight_is_kept_once_with_its_context(seed):
     (each,) = trees(1, seed, num_branches=7)

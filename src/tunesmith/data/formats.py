@@ -24,7 +24,7 @@ SHAREGPT_ROLES = {
     "observation": "tool",
     "function_response": "tool",
 }
-SHAREGPT_KEPT = ("weight", "name", "tool_call_id", "reasoning_content", "reasoning", "thinking")
+SHAREGPT_KEPT = ("train", "weight", "name", "tool_call_id", "reasoning_content", "reasoning", "thinking")
 
 
 def convert(value: Any, layout: Layout, where: str, default_id: str) -> Conversation:

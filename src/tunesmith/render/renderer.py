@@ -7,6 +7,7 @@ Where a template branches on content, the check fails, and the conversation is r
 
 import datetime
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,11 @@ class TemplateRenderer:
         )
         self.encoder = Encoder(tokenizer, source)
         self.wire = find_wire(self.template)
+        if config.reasoning == "inline":
+            self.wire = replace(self.wire, reasoning="inline")
         self.prover = Prover(self.template, self.wire, self.encoder.pattern, tokenizer.stop_names)
         self._assembler = Assembler(self.encoder)
-        self.asker = Asker(self.template, self.wire, self.encoder, config.reasoning == "inline")
+        self.asker = Asker(self.template, self.wire, self.encoder)
         self.reader = Reader(self.asker, self.prover, self.encoder, config)
         self.bos_token = self._find_bos()
 

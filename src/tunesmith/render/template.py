@@ -126,18 +126,6 @@ class ChatTemplate:
         raise problem
 
 
-def apply_template(
-    source: str,
-    messages: Sequence[Mapping[str, Any]],
-    special: Mapping[str, str],
-    *,
-    add_generation_prompt: bool = False,
-) -> str:
-    """The text that a chat template makes of `messages`; raises RenderError with the template's own complaint."""
-    template = ChatTemplate(source, name="of the model", special=special, options={}, today=datetime.date.today())
-    return template.text(messages, add_generation_prompt=add_generation_prompt)
-
-
 def _plain(value: Any, what: str) -> Any:
     """A copy in dicts and lists; raises RenderError at anything that JSON has not."""
     kind = type(value)

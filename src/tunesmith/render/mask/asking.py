@@ -11,7 +11,6 @@ from tunesmith.render.mask.sentinels import BREAK, SLOT, Field, filled, word
 from tunesmith.render.mask.wire import (
     Wire,
     function_schema,
-    inline_reasoning,
     inline_tools,
     split_reasoning,
     with_ids,
@@ -25,47 +24,42 @@ class Asked(NamedTuple):
 
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...]
+    wire: Wire
+    told: tuple[dict[str, Any], ...]
+    """The messages in the form of `wire`."""
 
 
 class Asker:
-    """Puts conversations to a template. `is_inline`: reasoning is written into the content."""
+    """Puts conversations to a template."""
 
-    def __init__(self, template: ChatTemplate, wire: Wire, encoder: Encoder, is_inline: bool) -> None:
+    def __init__(self, template: ChatTemplate, wire: Wire, encoder: Encoder) -> None:
         self.template = template
         self.wire = wire
-        self.is_inline = is_inline
         self._pattern = encoder.pattern
         self._openings = _first_characters(encoder.controls)
 
     def spellings(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> Iterator[Asked]:
-        """The ways to put a conversation to the template, the likelier first."""
-        yield self.asked(messages, tools, splits=self.wire.reasoning is not None)
-        if not self.is_inline and any(split_reasoning(each) is not each for each in messages):
-            yield self.asked(messages, tools, splits=self.wire.reasoning is None)
+        """The ways to put a conversation to the template, the likelier first.
 
-    def asked(
-        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], splits: bool | None = None
-    ) -> Asked:
-        """Messages and tools as they are put to the template; control tokens spelled out in them are broken up.
-
-        `splits`: reasoning written into a content is taken apart from it.
+        Data that itself has its reasoning in the content keeps it there where the template has no other place.
         """
-        splits = self.wire.reasoning is not None if splits is None else splits
-        told = [self._with_reasoning_in_place(message, splits) for message in messages]
-        schemas = [function_schema(tool) for tool in tools]
-        if not self.wire.has_tools:
-            uses_tools = bool(tools) or any(each.tool_calls or each.role == "tool" for each in told)
-            told, schemas = (inline_tools(told, tools, self.wire.prints_results) if uses_tools else told), []
-        elif any(each.tool_calls or each.role == "tool" for each in told):
-            told = with_ids(told)
-        return Asked(tuple(self._broken(each) for each in told), tuple(self._broken_value(each) for each in schemas))
+        yield self.asked(messages, tools)
+        if self.wire.reasoning is None and any(split_reasoning(each) is not each for each in messages):
+            yield self.asked(messages, tools, replace(self.wire, reasoning="inline"))
 
-    def _with_reasoning_in_place(self, message: Message, splits: bool) -> Message:
-        if message.role != "assistant":
-            return message
-        if self.is_inline:
-            return inline_reasoning(message)
-        return split_reasoning(message) if splits else message
+    def asked(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], wire: Wire | None = None) -> Asked:
+        """Messages and tools as they are put to the template; control tokens spelled out in them are broken up."""
+        wire = wire or self.wire
+        given = [split_reasoning(message) for message in messages]
+        schemas = [function_schema(tool) for tool in tools]
+        uses_tools = bool(tools) or any(each.tool_calls or each.role == "tool" for each in given)
+        if uses_tools and wire.has_tools:
+            given = with_ids(given)
+        elif uses_tools:
+            given, schemas = inline_tools(given, tools, wire.prints_results), []
+        broken = tuple([self._broken(each) for each in given])
+        told = tuple([wire.message(each) for each in broken])
+        return Asked(broken, tuple([self._broken_value(each) for each in schemas]), wire, told)
 
     def _broken(self, message: Message) -> Message:
         content, reasoning = self._broken_text(message.content), message.reasoning
@@ -99,14 +93,14 @@ class Asker:
         return text if broken == core else text.replace(core, broken, 1)
 
     def text(self, asked: Asked, count: int, generation: bool) -> str:
-        wire = [self.wire.message(message) for message in asked.messages[:count]]
-        return self.template.text(wire, asked.tools or None, add_generation_prompt=generation)
+        return self.template.text(asked.told[:count], asked.tools or None, add_generation_prompt=generation)
 
     def continued_text(self, asked: Asked) -> str:
         """The text up to the end of the last message's content."""
         marked = filled(asked.messages, [Field(len(asked.messages) - 1, "content")])
         last = asked.messages[-1]
-        text = self.text(Asked((*asked.messages[:-1], marked[-1]), asked.tools), len(asked.messages), False)
+        told = (*asked.told[:-1], asked.wire.message(marked[-1]))
+        text = self.text(asked._replace(told=told), len(told), False)
         before, found, _ = text.partition(word(0))
         if not found:
             raise RenderError(f"the template {self.template.name} leaves out the message that should be continued")

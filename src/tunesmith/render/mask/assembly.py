@@ -8,9 +8,11 @@ because their prompts hold the same text merged.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Encoding
 
 from tunesmith.errors import RenderError
@@ -41,6 +43,22 @@ class Reading:
     last: int = 0
 
 
+class _Fixed(NamedTuple):
+    """Steps whose tokens are the same in every conversation of a shape."""
+
+    tokens: list[int]
+    counts: list[int]
+    labels: list[Label]
+
+
+class _Open(NamedTuple):
+    """A section whose tokens depend on the conversation. `literal_prompts`: for each cut, whether all before it is the
+    template's own."""
+
+    section: Section
+    literal_prompts: tuple[bool, ...]
+
+
 @dataclass(slots=True)
 class _Row:
     """A row in the making: tokens, and runs of tokens that have one label."""
@@ -50,39 +68,36 @@ class _Row:
     labels: list[Label] = field(default_factory=list)
 
     def add(self, count: int, label: Label) -> None:
-        if count:
-            self.counts.append(count)
-            self.labels.append(label)
-
-    def strand(self) -> Strand:
-        return Strand(
-            np.array(self.tokens, np.int32),
-            np.repeat(np.array([label.weight for label in self.labels], np.float32), self.counts),
-            np.repeat(np.array([label.part for label in self.labels], np.uint8), self.counts),
-            np.repeat(np.array([label.message for label in self.labels], np.int16), self.counts),
-        )
+        self.counts.append(count)
+        self.labels.append(label)
 
 
 @dataclass(slots=True)
 class _Todo:
-    """A section of one conversation: its text, where each label ends, and where completions begin in it."""
+    """An open section of one conversation: its text, where each label ends, and where completions begin in it."""
 
     text: str
     ends: list[int]
     labels: list[Label]
     cuts: list[int]
-    is_literal: bool
     is_first: bool
-    literal_prompts: list[bool]
+    literal_prompts: Sequence[bool] = ()
 
-    def to_encode(self) -> list[tuple[str, bool]]:
+    def to_encode(self) -> Iterator[tuple[str, bool]]:
         """What depends on the conversation: prompts up to the cuts, then the whole."""
-        prompts = [
-            (self.text[:cut], self.is_first)
-            for cut, is_literal in zip(self.cuts, self.literal_prompts, strict=True)
-            if not is_literal
-        ]
-        return [] if self.is_literal else [*prompts, (self.text, self.is_first)]
+        for cut, is_literal in zip(self.cuts, self.literal_prompts, strict=True):
+            if not is_literal:
+                yield self.text[:cut], self.is_first
+        yield self.text, self.is_first
+
+
+class _Compiled(NamedTuple):
+    """A plan with what is the same for all of its conversations done; `arrays` are those of its labels, once known."""
+
+    plan: RowPlan
+    steps: list[_Fixed | _Open]
+    last_cut: int
+    arrays: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]
 
 
 class Assembler:
@@ -90,66 +105,99 @@ class Assembler:
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
+        self._compiled = lru_cache(maxsize=8192)(self._compile)
 
     def assemble(self, readings: Sequence[Reading]) -> Iterator[list[Strand]]:
         """For each reading its strands, in order."""
-        prepared = [[_prepare(row) for row in reading.rows] for reading in readings]
+        prepared = [[self._prepare(row) for row in reading.rows] for reading in readings]
         todos = [
             todo
-            for rows in prepared
-            for steps in rows
-            for step in steps
-            if isinstance(step, _Todo)
-            for todo in step.to_encode()
-        ]
-        todos += [(reading.text, reading.first is None) for reading in readings if reading.text is not None]
-        encodings = iter(self.encoder.encode_many(todos))
-        found = [
-            [
-                strand
-                for filled, steps in zip(reading.rows, rows, strict=True)
-                for strand in self._row(filled, steps, encodings)
-            ]
             for reading, rows in zip(readings, prepared, strict=True)
+            for todo in (
+                [(reading.text, reading.first is None)]
+                if reading.text is not None
+                else (each for _, found in rows for open_one in found for each in open_one.to_encode())
+            )
         ]
-        for reading, strands in zip(readings, found, strict=True):
-            yield strands if reading.text is None else [_document(reading, next(encodings).ids)]
+        encodings = iter(self.encoder.encode_many(todos))
+        for reading, rows in zip(readings, prepared, strict=True):
+            strands = [] if reading.text is None else [_document(reading, next(encodings).ids)]
+            for filled, (compiled, found) in zip(reading.rows, rows, strict=True):
+                strands += self._row(filled, compiled, found, encodings)
+            yield strands
 
-    def _row(self, filled: Filled, steps: Sequence[Control | _Todo], encodings: Iterator[Encoding]) -> list[Strand]:
+    def _prepare(self, filled: Filled) -> tuple[_Compiled, list[_Todo]]:
+        compiled = self._compiled(_Key(filled.plan))
+        return compiled, [_todo(step, filled) for step in compiled.steps if isinstance(step, _Open)]
+
+    def _compile(self, key: "_Key") -> _Compiled:
+        steps: list[_Fixed | _Open] = []
+        last_cut = -1
+        for step in key.plan.steps:
+            if isinstance(step, Section) and (step.cuts or not step.is_literal):
+                literal = tuple(all(piece.number < 0 for piece in step.pieces[:cut]) for cut in step.cuts)
+                last_cut = len(steps) if step.cuts else last_cut
+                steps.append(_Open(step, literal))
+                continue
+            if not steps or isinstance(steps[-1], _Open):
+                steps.append(_Fixed([], [], []))
+            fixed = steps[-1]
+            assert isinstance(fixed, _Fixed)
+            for tokens, label in self._literal(step):
+                fixed.tokens.extend(tokens)
+                fixed.counts.append(len(tokens))
+                fixed.labels.append(label)
+        return _Compiled(key.plan, steps, last_cut, [])
+
+    def _literal(self, step: Control | Section) -> Iterator[tuple[Sequence[int], Label]]:
+        """The tokens of a control token or literal section, with their labels."""
+        if isinstance(step, Control):
+            yield (step.token,), step.label
+            return
+        todo = _todo(_Open(step, ()), None)
+        encoding = self.encoder.encode(todo.text, todo.is_first)
+        row = _Row()
+        _add_labels(row, encoding, len(encoding.ids), todo, {})
+        at = 0
+        for count, label in zip(row.counts, row.labels, strict=True):
+            yield encoding.ids[at : at + count], label
+            at += count
+
+    def _row(
+        self, filled: Filled, compiled: _Compiled, found: Sequence[_Todo], encodings: Iterator[Encoding]
+    ) -> list[Strand]:
         """The strand of a row; several where later turns cannot share the tokens of earlier ones."""
         row = _Row()
-        last = max((number for number, step in enumerate(steps) if isinstance(step, _Todo) and step.cuts), default=-1)
+        todos = iter(found)
         is_shared = True
-        for number, step in enumerate(steps):
-            if isinstance(step, Control):
-                row.tokens.append(step.token)
-                row.add(1, step.label)
+        for number, step in enumerate(compiled.steps):
+            if isinstance(step, _Fixed):
+                row.tokens += step.tokens
+                row.counts += step.counts
+                row.labels += step.labels
             else:
-                is_shared &= self._section(row, step, encodings, is_last=number == last)
-        return [row.strand()] if is_shared else self._apart(filled)
+                is_shared &= self._section(row, next(todos), encodings, is_last=number == compiled.last_cut)
+        if not is_shared:
+            return self._apart(filled)
+        weighs_parts = any(message.part_weights for message in filled.messages)
+        return [_strand(row, None if weighs_parts else compiled.arrays)]
 
     def _apart(self, filled: Filled) -> list[Strand]:
         strands = []
         for plan in filled.plan.alone:
-            steps = _prepare(filled._replace(plan=plan))
-            todos = [todo for step in steps if isinstance(step, _Todo) for todo in step.to_encode()]
-            strands += self._row(filled._replace(plan=plan), steps, iter(self.encoder.encode_many(todos)))
+            alone = filled._replace(plan=plan)
+            compiled, found = self._prepare(alone)
+            todos = [todo for each in found for todo in each.to_encode()]
+            strands += self._row(alone, compiled, found, iter(self.encoder.encode_many(todos)))
         return strands
 
     def _section(self, row: _Row, todo: _Todo, encodings: Iterator[Encoding], is_last: bool) -> bool:
         """Add a section to a row; False where a completion in it cannot share its tokens with what follows."""
         prompts = [
-            self.encoder.section(todo.text[:cut], todo.is_first)
-            if is_literal or todo.is_literal
-            else tuple(next(encodings).ids)
+            self.encoder.section(todo.text[:cut], todo.is_first) if is_literal else tuple(next(encodings).ids)
             for cut, is_literal in zip(todo.cuts, todo.literal_prompts, strict=True)
         ]
-        if todo.is_literal and len(todo.labels) == 1:
-            tokens = self.encoder.section(todo.text, todo.is_first)
-            row.tokens += tokens
-            row.add(len(tokens), todo.labels[0])
-            return True
-        encoding = self.encoder.encode(todo.text, todo.is_first) if todo.is_literal else next(encodings)
+        encoding = next(encodings)
         ids = encoding.ids
         dirty = [n for n, prompt in enumerate(prompts) if tuple(ids[: len(prompt)]) != prompt]
         if not dirty:
@@ -181,37 +229,58 @@ def _cut_out(todo: _Todo, begin: int, end: int) -> _Todo:
             ends.append(min(stop, end) - begin)
             labels.append(label)
         start = stop
-    return _Todo(todo.text[begin:end], ends, labels, [], False, False, [])
+    return _Todo(todo.text[begin:end], ends, labels, [], False)
 
 
-def _prepare(filled: Filled) -> list[Control | _Todo]:
-    return [step if isinstance(step, Control) else _todo(step, filled) for step in filled.plan.steps]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Key:
+    """A plan by identity: plans are kept as long as their compiled form is."""
+
+    plan: RowPlan
+
+    def __hash__(self) -> int:
+        return id(self.plan)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.plan is other.plan
 
 
-def _todo(section: Section, filled: Filled) -> _Todo:
+def _strand(row: _Row, arrays: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] | None) -> Strand:
+    """A row as arrays; those of the labels are the same in all conversations of a plan that weighs no parts."""
+    if not arrays:
+        made = (
+            np.array([label.weight for label in row.labels], np.float32),
+            np.array([label.part for label in row.labels], np.uint8),
+            np.array([label.message for label in row.labels], np.int16),
+        )
+        if arrays is not None:
+            arrays.append(made)
+    else:
+        made = arrays[0]
+    runs = np.repeat(np.arange(len(row.counts)), row.counts)
+    return Strand(np.array(row.tokens, np.int32), made[0][runs], made[1][runs], made[2][runs])
+
+
+def _todo(step: _Open, filled: Filled | None) -> _Todo:
     texts: list[str] = []
     ends: list[int] = []
     labels: list[Label] = []
-    cuts: list[int] = []
+    starts: list[int] = []
     size = 0
-    for number, piece in enumerate(section.pieces):
-        if number in section.cuts:
-            cuts.append(size)
+    for piece in step.section.pieces:
+        starts.append(size)
         for text, label in _labeled(piece, filled):
             size += len(text)
             texts.append(text)
-            if labels and labels[-1] == label and ends[-1] not in cuts:
-                ends[-1] = size
-            else:
-                ends.append(size)
-                labels.append(label)
-    literal = [all(piece.number < 0 for piece in section.pieces[:cut]) for cut in section.cuts]
-    return _Todo("".join(texts), ends, labels, cuts, section.is_literal, section.is_first, literal)
+            ends.append(size)
+            labels.append(label)
+    cuts = [starts[cut] for cut in step.section.cuts]
+    return _Todo("".join(texts), ends, labels, cuts, step.section.is_first, step.literal_prompts)
 
 
-def _labeled(piece: Piece, filled: Filled) -> list[tuple[str, Label]]:
+def _labeled(piece: Piece, filled: Filled | None) -> list[tuple[str, Label]]:
     """The text of a piece with its label; several where the data weighs parts of the content apart."""
-    if piece.number < 0:
+    if piece.number < 0 or filled is None:
         return [(piece.text.replace(BREAK, ""), piece.label)]
     rewritten = filled.rewritten.get(piece.number)
     value = filled.values[piece.number]

@@ -72,11 +72,10 @@ class Reader:
         if plan.whole is not None:
             found = self._agree(plan.whole, self.asker.text(asked, len(asked.messages), False), values)
             return Filled(row, values, found, asked.messages)
-        found = {}
+        last = row.turns[-1]
+        found = self._agree(last.text, self.asker.text(asked, last.index + 1, False), values)
         for turn in row.turns:
             found |= self._agree(turn.prompt, self.asker.text(asked, turn.index, True), values)
-        last = row.turns[-1]
-        found |= self._agree(last.text, self.asker.text(asked, last.index + 1, False), values)
         self._keep_answers(found, plan, row, values)
         return Filled(row, values, found, asked.messages)
 
@@ -118,13 +117,14 @@ class Reader:
             self._plans[key] = known
             if len(self._plans) > _MAX_SHAPES:
                 self._plans.popitem(last=False)
+        self._plans.move_to_end(key)
         if isinstance(known, RenderError):
             raise known.with_traceback(None)
         return known
 
     def _make_plan(self, asked: Asked, literal_roles: Sequence[str]) -> Plan:
         fields = fields_of(asked.messages, literal_roles)
-        shape = Shape(self.asker.template, self.asker.wire, asked.messages, asked.tools, fields)
+        shape = Shape(self.asker.template, asked.wire, asked.messages, asked.tools, fields)
         weights = _weights(asked.messages, self.config)
         given = (asked.messages, fields, weights, self.encoder.controls, self.encoder.pattern)
         if self.config.train_on == "all":
@@ -142,14 +142,13 @@ class Reader:
 
     def proven_turn(self, asked: Asked, index: int) -> tuple[Shape, Turn, list[str]]:
         fields = fields_of(asked.messages)
-        shape = Shape(self.asker.template, self.asker.wire, asked.messages, asked.tools, fields)
+        shape = Shape(self.asker.template, asked.wire, asked.messages, asked.tools, fields)
         return shape, self.prover.turn(shape, index), _values(asked.messages, fields)
 
 
 def _shape_key(asked: Asked, literal_roles: Sequence[str]) -> Any:
-    return tuple(_message_key(each, each.role in literal_roles) for each in asked.messages), (
-        canonical_json(asked.tools) if asked.tools else ""
-    )
+    messages = tuple([_message_key(each, each.role in literal_roles) for each in asked.messages])
+    return messages, canonical_json(asked.tools) if asked.tools else "", asked.wire.reasoning
 
 
 def _message_key(message: Message, is_literal: bool) -> Any:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from tunesmith.types import Message
@@ -161,14 +162,22 @@ def without_changes(text: str) -> str:
 
 def fill(text: str, values: Sequence[str]) -> str | None:
     """The slotted text with the fields' own texts in their slots; None where a slot's change is unknown."""
-    pieces = _SLOTS.split(text)
-    parts = [pieces[0]]
-    for number, change, literal in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
-        code = ord(change) - _BASE
-        if code == ANY:
+    first, slots = _taken_apart(text)
+    parts = [first]
+    for number, change, literal in slots:
+        if change == ANY:
             return None
-        parts += (apply_change(values[ord(number) - _BASE], code), literal)
+        parts += (apply_change(values[number], change), literal)
     return "".join(parts)
+
+
+@lru_cache(maxsize=8192)
+def _taken_apart(text: str) -> tuple[str, tuple[tuple[int, int, str], ...]]:
+    """The first literal, and for each slot its field, what is done to it, and the literal behind it."""
+    pieces = _SLOTS.split(text)
+    numbers = (ord(number) - _BASE for number in pieces[1::3])
+    changes = (ord(change) - _BASE for change in pieces[2::3])
+    return pieces[0], tuple(zip(numbers, changes, pieces[3::3], strict=True))
 
 
 def common_length(first: str, second: str) -> int:

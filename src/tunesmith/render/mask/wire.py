@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from tunesmith.errors import RenderError
 from tunesmith.types import Message, ToolCall
 
-ReasoningForm = Literal["reasoning_content", "reasoning", "thinking", "parts"]
+ReasoningForm = Literal["reasoning_content", "reasoning", "thinking", "parts", "inline"]
 _REASONING_FORMS: tuple[ReasoningForm, ...] = ("reasoning_content", "reasoning", "thinking", "parts")
 _MARK = "Zq5marker{}5qZ"
 _TOOL = {
@@ -67,7 +67,7 @@ class Wire:
             self._put_reasoning(wire, message)
         if message.tool_calls:
             wire["tool_calls"] = [self._call(call) for call in message.tool_calls]
-            if not message.content and self.reasoning != "parts":
+            if not wire["content"]:
                 wire["content"] = self.call_content
         if message.tool_call_id is not None:
             wire["tool_call_id"] = message.tool_call_id
@@ -79,6 +79,8 @@ class Wire:
         if self.reasoning == "parts":
             thought = {"type": "thinking", "thinking": message.reasoning}
             wire["content"] = [thought, *([{"type": "text", "text": message.content}] if message.content else [])]
+        elif self.reasoning == "inline":
+            wire["content"] = f"{THINK_OPEN}\n{message.reasoning}\n{THINK_CLOSE}\n\n{message.content}"
         elif self.reasoning is not None:
             wire[self.reasoning] = message.reasoning
 
@@ -257,17 +259,8 @@ def with_calls(message: Message) -> str:
     return "\n".join([part for part in (message.content, *calls) if part])
 
 
-def inline_reasoning(message: Message) -> Message:
-    """The reasoning written before the content, between <think> and </think>."""
-    if not message.reasoning:
-        return message
-    return replace(
-        message, content=f"{THINK_OPEN}\n{message.reasoning}\n{THINK_CLOSE}\n\n{message.content}", reasoning=None
-    )
-
-
 def split_reasoning(message: Message) -> Message:
-    """The inverse for data that comes with <think>...</think> at the start of an assistant's content."""
+    """Reasoning taken out of the content, for data that has it there, between <think> and </think> at its start."""
     start = message.content.lstrip()
     if message.role != "assistant" or message.reasoning or not start.startswith(THINK_OPEN):
         return message
