@@ -140,7 +140,7 @@ def _train(fields: Mapping[str, Any], where: str) -> float | None:
 def _loss_weight(value: Any, key: str, where: str) -> float:
     # The comparison is false for NaN, and JSON's numbers may be too long for a float.
     if isinstance(value, int | float) and 0 <= value <= MOST_WEIGHT:
-        return float(value)
+        return float(value) or 0.0  # never -0.0
     raise DataError(f"{where}: {key} must be true, false or a number from 0 to {MOST_WEIGHT:g}, not {shown(value)}")
 
 

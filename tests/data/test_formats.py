@@ -57,6 +57,11 @@ FORMATS = [
     ("sharegpt", sharegpt_called(json.dumps(CALL)), CALLED),
     ("sharegpt", sharegpt_called(json.dumps([CALL]), "function_response"), CALLED),
     ("sharegpt", sharegpt_called(CALL, "tool"), CALLED),
+    (
+        "sharegpt",
+        {"conversations": [SHAREGPT[0], {**SHAREGPT[1], "weight": 0}, {**SHAREGPT[1], "train": True}]},
+        (PAIR[0], Message("assistant", "a", train=0.0), Message("assistant", "a", train=1.0)),
+    ),
     ("alpaca", {"instruction": "q", "output": "a"}, PAIR),
     ("alpaca", {"instruction": "q", "input": "", "output": "a", "text": "all"}, PAIR),
     ("alpaca", {"instruction": "q", "input": "i", "output": "a"}, (Message("user", "q\n\ni"), PAIR[1])),

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -268,6 +269,11 @@ def test_a_source_is_compiled_once():
     before = sandbox.sandbox_for.cache_info().misses
     template(source, special={}).text(HELLO)
     assert sandbox.sandbox_for.cache_info().misses == before
+
+
+def test_a_template_travels_between_processes():
+    told = pickle.loads(pickle.dumps(template("{{ bos_token }}{{ enable }}", options={"enable": 1})))
+    assert told.text(HELLO) == "<s>1"
 
 
 # What the model wrote

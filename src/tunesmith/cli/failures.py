@@ -8,7 +8,7 @@ import os
 import sys
 from dataclasses import dataclass
 
-from tunesmith.errors import ConfigError, Interrupted, TunesmithError
+from tunesmith.errors import ConfigError, Interrupted, MaskError, TunesmithError
 
 HEAVY = ("torch", "transformers", "peft", "safetensors", "pyarrow", "croniter")
 RESUMABLE = ("run", "tune", "quickstart", "train", "evaluate")
@@ -22,6 +22,8 @@ class Failure:
     message: str
     exit_code: int
     is_error: bool = True
+    readings: tuple[str, str] | None = None
+    """Two readings of a chat template that should agree, to be shown with their difference."""
 
 
 def explain(error: BaseException, command: str) -> Failure | None:
@@ -31,7 +33,8 @@ def explain(error: BaseException, command: str) -> Failure | None:
         message = str(error).rstrip(".")
         return Failure(f"{message[:1].upper()}{message[1:]}{resume}.", 130, is_error=False)
     if isinstance(error, TunesmithError):
-        return Failure(str(error), 2 if isinstance(error, ConfigError) else 1)
+        readings = error.readings if isinstance(error, MaskError) else None
+        return Failure(str(error), 2 if isinstance(error, ConfigError) else 1, readings=readings)
     if isinstance(error, KeyboardInterrupt):
         kept = "The work so far is kept; run the same command again to go on." if command in RESUMABLE else ""
         return Failure(f"Stopped. {kept}".strip(), 130, is_error=False)
@@ -75,3 +78,7 @@ def say_failure(failure: Failure) -> None:
     console = error_console()
     word = Text("error: ", style="bold red") if failure.is_error else Text("")
     console.print(Text.assemble(word, failure.message), soft_wrap=True)
+    if failure.readings is not None:
+        from tunesmith.cli.readings import difference
+
+        console.print(difference(*failure.readings), soft_wrap=True)
