@@ -191,7 +191,7 @@ def run_packer(packer: str, python: str, path: Path, row_tokens: int) -> Found:
 
 def compare(options: argparse.Namespace, row_tokens: int, folder: Path) -> list[Line]:
     """All packers in turns, `rounds` times."""
-    sizes = dict.fromkeys(OURS, (options.peer_count, options.count))
+    sizes: dict[str, tuple[int, ...]] = dict.fromkeys(OURS, (options.peer_count, options.count))
     if options.peer_python:
         sizes |= dict.fromkeys(PEERS, (options.peer_count,))
     found: dict[tuple[str, int], list[Found]] = {}

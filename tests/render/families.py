@@ -166,6 +166,9 @@ SHAPES: dict[str, Shape] = {
     ),
     "reasoning in the content": Shape((user("What is 2+2?"), answer("<think>\nTwo and two.\n</think>\n\nIt is 4."))),
     "tool call": Shape((user("Weather in Oslo?"), answer("", _OSLO)), (WEATHER, TIME)),
+    "tool call with a common word": Shape(
+        (user("Translate."), answer("", call("translate", "abcdefgh3", text="im", to="en", end="|"))), (WEATHER,)
+    ),
     "tool call with text": Shape((user("Weather in Oslo?"), answer("Let me look.", _OSLO)), (WEATHER, TIME)),
     "parallel tool calls": Shape((user("Weather and time?"), answer("", _OSLO, _NOON)), (WEATHER, TIME)),
     "tool result": Shape(

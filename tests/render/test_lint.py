@@ -15,8 +15,9 @@ from tunesmith.data import DataConfig
 from tunesmith.data import data as stream
 from tunesmith.model.tokenizer import Tokenizer
 from tunesmith.render import RenderConfig, Renderer, renderer_for
-from tunesmith.render.lint import Again, Check, Result, Results, Setting, checks, lint
+from tunesmith.render.lint import Again, Check, Setting, checks, lint
 from tunesmith.render.lint.checks import CHECKS
+from tunesmith.render.lint.results import Result, Results
 from tunesmith.render.tokens import Reader
 from tunesmith.render.views import AT_ONCE
 from tunesmith.types import Conversation, Dropped, Rendered

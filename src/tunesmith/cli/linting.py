@@ -13,7 +13,7 @@ from tunesmith.cli.showing import opened
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.render.lint import Result, Results
+    from tunesmith.render.lint.results import Result, Results
 
 STYLES = {"ok": "green", "note": "cyan", "warning": "bold yellow", "error": "bold red"}
 INDENT = " " * 9
@@ -75,7 +75,7 @@ def _print_all(results: "Results") -> None:
 
     from tunesmith.cli.console import console
     from tunesmith.progress import count
-    from tunesmith.render.lint import LEVELS
+    from tunesmith.render.lint.results import LEVELS
 
     to = console()
     width = max(len(result.name) for result in results.results)

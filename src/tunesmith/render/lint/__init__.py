@@ -7,31 +7,22 @@ and at most a few examples, so that memory stays small at a million conversation
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 from tunesmith.messages import shown
 from tunesmith.model.tokenizer import Tokenizer
 from tunesmith.render import RenderConfig, Renderer
+from tunesmith.render.lint.results import Example, Level, Result, Results, worst
 from tunesmith.render.tokens import Reader
 from tunesmith.render.views import View, views
 from tunesmith.types import Conversation, Dropped
 
-Level = Literal["ok", "note", "warning", "error"]
-LEVELS: tuple[Level, ...] = ("ok", "note", "warning", "error")
 MAX_EXAMPLES = 3
 MAX_DETAIL = 400
 
 Again = Callable[[], Iterable[Conversation]]
 """Reads the same conversations from the beginning once more."""
-
-
-class Example(NamedTuple):
-    """One place where something was found. `source` is file:line."""
-
-    source: str
-    id: str
-    detail: str
 
 
 class Kind(NamedTuple):
@@ -40,34 +31,6 @@ class Kind(NamedTuple):
     level: Level
     what: str
     remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a check says: `count` findings among `total` things looked at. `lines` are more to print."""
-
-    name: str
-    level: Level
-    summary: str
-    count: int
-    total: int
-    remedies: tuple[str, ...] = ()
-    examples: tuple[Example, ...] = ()
-    lines: tuple[str, ...] = ()
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; the lines are for people and left out."""
-        return {
-            "name": self.name,
-            "level": self.level,
-            "summary": self.summary,
-            "count": self.count,
-            "total": self.total,
-            "remedies": list(self.remedies),
-            "examples": [example._asdict() for example in self.examples],
-            "details": dict(self.details),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,26 +129,6 @@ class Check:
         return tuple(rounds[:MAX_EXAMPLES])
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
-    """All results, in the order of the table."""
-
-    results: tuple[Result, ...]
-    num_conversations: int
-
-    @property
-    def level(self) -> Level:
-        return worst(result.level for result in self.results)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON with stable keys."""
-        return {
-            "level": self.level,
-            "num_conversations": self.num_conversations,
-            "checks": [result.to_dict() for result in self.results],
-        }
-
-
 def lint(
     setting: Setting,
     checks: Sequence[type[Check]],
@@ -225,11 +168,6 @@ def _remedies(kinds: Collection[Kind]) -> tuple[str, ...]:
 def reason_of(dropped: Dropped) -> str:
     """What is wrong with a record, without the place that its complaint begins with."""
     return dropped.detail.partition(dropped.source)[2].lstrip(":, ") or dropped.detail
-
-
-def worst(levels: Iterable[Level]) -> Level:
-    """The worst of some levels; `ok` for none."""
-    return max(levels, key=LEVELS.index, default="ok")
 
 
 def excerpt(text: str) -> str:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import ClassVar
 
-from tunesmith.render.lint import Check, Kind, Level, excerpt, reason_of
+from tunesmith.render.lint import Check, Kind, excerpt, reason_of
+from tunesmith.render.lint.results import Level
 from tunesmith.render.lint.tools import is_encoded_twice
 from tunesmith.render.views import View
 from tunesmith.types import Conversation, Dropped, Message

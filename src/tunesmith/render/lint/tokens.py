@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tunesmith.render.lint import Check, Kind, Level, Setting
+from tunesmith.render.lint import Check, Kind, Setting
+from tunesmith.render.lint.results import Level
 from tunesmith.render.policy import NOTHING_TRAINED
 from tunesmith.render.show_chart import bars, bins
 from tunesmith.render.views import View

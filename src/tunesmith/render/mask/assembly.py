@@ -105,7 +105,7 @@ class Assembler:
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
-        self._compiled = lru_cache(maxsize=8192)(self._compile)
+        self._compiled = lru_cache(maxsize=1024)(self._compile)
 
     def assemble(self, readings: Sequence[Reading]) -> Iterator[list[Strand]]:
         """For each reading its strands, in order."""
@@ -184,7 +184,7 @@ class Assembler:
 
     def _apart(self, filled: Filled) -> list[Strand]:
         strands = []
-        for plan in filled.plan.alone:
+        for plan in filled.plan.alone():
             alone = filled._replace(plan=plan)
             compiled, found = self._prepare(alone)
             todos = [todo for each in found for todo in each.to_encode()]

@@ -6,8 +6,9 @@ row into sections, and so does the start of each completion, since inference sen
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -62,7 +63,7 @@ class RowPlan:
 
     turns: tuple[Turn, ...]
     steps: tuple[Control | Section, ...]
-    alone: tuple["RowPlan", ...] = ()
+    alone: Callable[[], tuple["RowPlan", ...]] = tuple
     """Each turn in a row of its own, for conversations in which a merge of the tokenizer reaches into a completion."""
 
 
@@ -99,8 +100,7 @@ def plan_row(
     spans = [(len(turn.prompt), len(turn.prompt) + len(turn.completion), turn.index) for turn in turns]
     steps = tuple(_steps(text, spans, messages, fields, weights, controls, pattern))
     given = (messages, fields, weights, controls, pattern)
-    alone = tuple(plan_row([turn], *given) for turn in turns) if len(turns) > 1 else ()
-    return RowPlan(tuple(turns), steps, alone)
+    return RowPlan(tuple(turns), steps, cache(lambda: tuple(plan_row([turn], *given) for turn in turns)))
 
 
 def plan_text(

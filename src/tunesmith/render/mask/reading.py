@@ -22,7 +22,7 @@ from tunesmith.render.mask.sentinels import Field, align, fields_of, fill, slots
 from tunesmith.render.mask.shape import Shape, Turn
 from tunesmith.types import Message
 
-_MAX_SHAPES = 4096
+_MAX_SHAPES = 1024
 _OTHERS = ("system", "developer", "user", "tool")
 
 
@@ -30,7 +30,6 @@ _OTHERS = ("system", "developer", "user", "tool")
 class Plan:
     """What a shape of conversation comes to: its fields, its rows, and the texts to check each conversation by."""
 
-    shape: Shape
     fields: tuple[Field, ...]
     rows: tuple[RowPlan, ...]
     whole: str | None
@@ -129,16 +128,16 @@ class Reader:
         given = (asked.messages, fields, weights, self.encoder.controls, self.encoder.pattern)
         if self.config.train_on == "all":
             whole = shape.text(len(asked.messages), False)
-            return Plan(shape, tuple(fields), (plan_text(whole, *given),), whole)
+            return Plan(tuple(fields), (plan_text(whole, *given),), whole)
         trained = [index for index, weight in weights.of_turn.items() if weight or _has_part_weights(asked, index)]
         if not trained and not weights.of_text:
             raise MaskError("nothing_trained", "no message is trained; add an answer, or leave the conversation out")
         if not trained:
             whole = shape.text(len(asked.messages), False)
-            return Plan(shape, tuple(fields), (plan_text(whole, *given),), whole)
+            return Plan(tuple(fields), (plan_text(whole, *given),), whole)
         turns = [self.prover.turn(shape, index) for index in trained]
         rows = [plan_row(group, *given) for group in group_turns(turns)]
-        return Plan(shape, tuple(fields), tuple(rows), None)
+        return Plan(tuple(fields), tuple(rows), None)
 
     def proven_turn(self, asked: Asked, index: int) -> tuple[Shape, Turn, list[str]]:
         fields = fields_of(asked.messages)

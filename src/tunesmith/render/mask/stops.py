@@ -83,9 +83,10 @@ class StopFinder:
         end = max((slot.end for slot in slots_of(text) if slot.number in own), default=0)
         prompt = shape.text(index, True)
         end = max(end, before_token(self.controls, prompt, text, common_length(prompt, text)))
-        for call in shape.messages[index].tool_calls[-1:]:
-            words = [form for leaf in leaves(call.name, call.arguments) for form in forms(leaf)]
-            end = max(end, *(text.rfind(word) + len(word) for word in words))
+        for call in shape.messages[index].tool_calls:
+            for leaf in leaves(call.name, call.arguments):
+                places = [(text.find(form, end), form) for form in forms(leaf)]
+                end = min((place + len(form) for place, form in places if place >= 0), default=end)
         return end
 
 
