@@ -103,7 +103,7 @@ class Run:
 
     def render(self, before: dict[str, Any]) -> dict[str, Any]:
         def work(folder: Path) -> dict[str, Any]:
-            conversations = iter_conversations(self.dir.path / "data" / "conversations.jsonl")
+            conversations = self.dir.path / "data" / "conversations.jsonl"
             return render(self.recipe.render, self.renderer, conversations, self.dir.stage("render"))
 
         inputs = [self.recipe.render, before["fingerprint"], self.renderer.fingerprint]
@@ -128,8 +128,9 @@ class Run:
             return {"num_batches": len(batches), "num_conversations": batches.num_conversations}
 
         manifest = self.stage("pack", [self.recipe.pack, self.recipe.train.epochs, before["fingerprint"]], work)
-        size = self.recipe.pack.batch_conversations
-        self.say(f"pack      {count(manifest['num_batches'], 'step')} of {size} conversations, no padding")
+        size, layout = self.recipe.pack.batch_conversations, self.recipe.pack.layout
+        said = "no padding" if layout == "best_fit" else f"layout {layout}"
+        self.say(f"pack      {count(manifest['num_batches'], 'step')} of {size} conversations, {said}")
         return manifest
 
     def train(self, rendered: dict[str, Any], packed: dict[str, Any]) -> Checkpoint:

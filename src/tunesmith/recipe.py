@@ -91,7 +91,7 @@ def check(recipe: Recipe) -> list[str]:
         problems.append(
             "evaluate.tasks: a task uses the held-out part, but data.holdout is 0; set e.g. data.holdout = 0.1"
         )
-    if recipe.render.max_tokens > recipe.pack.row_tokens:
+    if recipe.render.max_tokens > recipe.pack.row_tokens and recipe.pack.split_long == "error":
         problems.append(
             f"render.max_tokens = {recipe.render.max_tokens} exceeds pack.row_tokens = {recipe.pack.row_tokens}; "
             "a conversation must fit into a row"

@@ -71,19 +71,19 @@ def render(
     from tunesmith.data import data as stream
     from tunesmith.files import StageFolder
     from tunesmith.model import ModelConfig, tokenizer_folder
+    from tunesmith.model.tokenizer import Tokenizer
     from tunesmith.render import RenderConfig, renderer_for
     from tunesmith.render import render as render_all
 
     values = sections("render", sets, "data", "render", "model")
     config = RenderConfig.parse(values["render"], "render")
-    renderer = renderer_for(
-        tokenizer_folder(ModelConfig.parse({"name": model, **values["model"]}, "model")), config
-    )
+    tokens_from = tokenizer_folder(ModelConfig.parse({"name": model, **values["model"]}, "model"))
+    renderer = renderer_for(tokens_from, config)
     conversations = stream(DataConfig.parse({"paths": [str(file)], **values["data"]}, "data"))
 
     def work(folder: Path) -> dict[str, Any]:
         facts = render_all(config, renderer, conversations, StageFolder(folder, "render"))
-        return {**facts, "model": model, "tokenizer": renderer.tokenizer.fingerprint}
+        return {**facts, "model": model, "tokenizer": Tokenizer.load(tokens_from).fingerprint}
 
     inputs = [config, conversations.fingerprint, renderer.fingerprint]
     manifest, was_done = do_stage(out, "render", inputs, work)

@@ -61,7 +61,9 @@ def train(
     """
     if not dry_run:
         _check_out(out, resume)
-    if (source / "tokens.bin").is_file():
+    from tunesmith.render.rendered_file import is_rendered
+
+    if is_rendered(source):
         return _train_rendered(source, out, model, sets or [], dry_run, resume)
     recipe = _recipe(source, out, model, sets or [])
     if dry_run:

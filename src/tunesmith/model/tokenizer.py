@@ -4,7 +4,6 @@ Text can never mint a control token here: `encode` splits `<|im_end|>` inside a 
 Control tokens come from `control_id` alone.
 """
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path

@@ -56,7 +56,6 @@ class RenderConfig(Config):
     date: str | None = None
     """The day (YYYY-MM-DD) that a template which asks for the date is told; today where this is left out."""
 
-
     def for_answers(self) -> "RenderConfig":
         """The same template and options, for asking a model and pricing given answers: see Message.train."""
         return self.model_copy(update={"train_on": "per_message"})

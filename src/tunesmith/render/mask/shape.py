@@ -84,7 +84,7 @@ def leaves(*values: Any) -> list[str]:
         if isinstance(value, str):
             found.append(value)
         elif isinstance(value, Mapping):
-            found += leaves(*value.keys(), *value.values())
+            found += [leaf for pair in value.items() for leaf in leaves(*pair)]
         elif isinstance(value, list | tuple):
             found += leaves(*value)
     return found

@@ -87,7 +87,7 @@ class StopFinder:
             for leaf in leaves(call.name, call.arguments):
                 places = [(text.find(form, end), form) for form in forms(leaf)]
                 end = min((place + len(form) for place, form in places if place >= 0), default=end)
-        return end
+        return before_token(self.controls, text, "", end)  # a short word may have been found inside the stop token
 
 
 def before_token(controls: re.Pattern[str], first: str, second: str, border: int) -> int:
