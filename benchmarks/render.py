@@ -418,6 +418,7 @@ CONTROL = "a control token spelled out in a text"
 APART = "turns in sequences of their own"
 KEPT = "reasoning of earlier turns"
 EMPTY = "empty reasoning of earlier turns"
+SPELLED = "white space around reasoning that an answer spells out"
 REFUSED = "refused by ours"
 LINE_BREAKS = {TAIL, STOP_BREAK, HEADER_BREAK}
 
@@ -443,6 +444,8 @@ WHY = {
     "it, so that one sequence serves all turns: they are trained behind a history that no model sees when it is asked.",
     EMPTY: "Qwen3's template gives earlier turns without reasoning no <think> at all. TRL's own version of it writes "
     "an empty one into each, and trains it.",
+    SPELLED: "Ours takes <think>...</think> at the start of an answer for reasoning, and writes it in one spelling, with "
+    "line breaks around it, where the template has no place for reasoning. TRL leaves the answer as it is.",
     REFUSED: "Ours refuses what it cannot prove, and says why; TRL trains on it.",
 }
 
@@ -541,7 +544,9 @@ def kind_of_tokens(reader: Reader, one: Masked, ours: list[int], theirs: list[in
         inner = reader.text(theirs).partition("<think>")[2].partition("</think>")[0]
         return KEPT if inner.strip() else EMPTY
     if reader.text(ours) != reader.text(theirs):
-        return ""
+        answer = reader.text(one.tokens[:low]).rpartition("<|im_start|>assistant\n")[2]
+        is_spaced = reader.text(ours).split() != reader.text(theirs).split()
+        return SPELLED if answer.startswith("<th") and is_spaced else ""
     controls = {reader.start, reader.stop}
     if controls & {*theirs} and not controls & {*ours}:
         return CONTROL

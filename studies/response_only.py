@@ -7,7 +7,7 @@ al. 2024, "Instruction following without instruction tuning", where it is called
     assistant        ordinary instruction tuning: the responses, given their instructions
     response_only    the same responses, the instructions left out
 
-Both tuned arms see the same conversations (Self-Instruct's 427 human-written tasks; one part held out) in the same
+Both tuned arms see the same conversations (drawn from Self-Instruct's 427 human-written tasks, a part held out) in the same
 order, with the same number of epochs and the same settings, on each seed; a seed decides the adapter's initial
 weights and the order of conversations, the held-out part is one for all. Each arm is judged by
 
@@ -29,8 +29,8 @@ what another training run might give, and over items (paired by prompt, conversa
 which says what other items might. A difference counts as shown only where neither interval includes zero. There are
 twelve comparisons, and the intervals are not widened for their number.
 
-    python studies/response_only.py              # the data in ../shared/data, the results in runs/studies/response_only
-    python studies/response_only.py --smoke      # all of the path, on next to nothing: the figures mean nothing
+    python studies/response_only.py           # data from ../shared/data, results to runs/studies/response_only
+    python studies/response_only.py --smoke   # the whole path on next to nothing: the figures mean nothing
 
 A model whose result.json exists is neither trained nor judged again, as long as nothing that it depends on changed;
 training that was interrupted goes on from its last checkpoint.
@@ -79,8 +79,8 @@ PAIRS = (("response_only", "assistant"), ("assistant", BASE), ("response_only", 
 HOLDOUT = 0.15
 CONTINUED_TOKENS = 12
 VERSION = 1  # raise it when a model would be judged otherwise: results are then made anew
-# Measured on two cores with bfloat16 instructions; only the estimate depends on them.
-TRAINED_TOKENS_PER_SECOND, JUDGED_SECONDS = 1200, 75
+# Twice what one thread did on a busy server core with bfloat16 instructions; only the estimate depends on them.
+TRAINED_TOKENS_PER_SECOND, JUDGED_SECONDS = 370, 45
 START = (
     "The base is a post-trained model (it already follows instructions), because no pretrained one was at hand: "
     "these figures say what each way of tuning keeps or changes in a chat model, not whether response-only tuning "
@@ -150,10 +150,9 @@ def _pair(raw: dict[str, Any]) -> dict[str, str]:
     return {"id": raw["id"], "prompt": prompt, "response": first["output"].strip()}
 
 
-def draw(pairs: Sequence[dict[str, str]], count: int | None, seed: int = 0) -> list[dict[str, str]]:
-    """`count` pairs at random in their order, or all."""
-    if count is None or count >= len(pairs):
-        return list(pairs)
+def draw(pairs: Sequence[dict[str, str]], count: int, seed: int = 0) -> list[dict[str, str]]:
+    """`count` pairs at random, in their order; all where there are no more."""
+    count = min(count, len(pairs))
     return [pairs[index] for index in sorted(random.Random(seed).sample(range(len(pairs)), count))]
 
 
@@ -176,7 +175,7 @@ def sort_out(
     return kept, dropped
 
 
-def prepare(study: Study, data: Path, count: int | None) -> dict[str, Any]:
+def prepare(study: Study, data: Path, count: int) -> dict[str, Any]:
     """Write the study's conversations and what was dropped; returns the facts that the plan and the results tell."""
     folder = tokenizer_folder(study.model)
     whole, alone = (renderer_for(folder, study.recipe(arm, 0).render) for arm in TUNED)
@@ -205,13 +204,13 @@ def _conversation(pair: dict[str, str]) -> Conversation:
 
 def print_plan(study: Study, facts: dict[str, Any]) -> None:
     """What will be done, and about how long it takes."""
-    todo = [(arm, seed) for arm, seed in study.runs() if not (study.out / run_name(arm, seed) / "result.json").exists()]
+    todo = [each for each in study.runs() if known_result(study, *each, facts["source_digest"]) is None]
     tokens = sum(facts["num_tokens"].get(arm, 0) * (1 - HOLDOUT) * study.epochs for arm, _ in todo)
     seconds = tokens / TRAINED_TOKENS_PER_SECOND + len(todo) * JUDGED_SECONDS
     print(f"{START}\n")
     print(
         f"plan      {facts['num_conversations']:,} conversations ({facts['num_dropped']:,} of {facts['num_drawn']:,} "
-        f"dropped), {HOLDOUT:.0%} held out; {study.epochs:g} epochs; seeds {', '.join(map(str, study.seeds))}"
+        f"dropped), {HOLDOUT:.0%} held out; epochs: {study.epochs:g}; seeds {', '.join(map(str, study.seeds))}"
     )
     print(
         f"plan      {len(todo)} of {len(study.runs())} models to do: {tokens:,.0f} tokens to train, then each is "
@@ -229,39 +228,55 @@ def print_plan(study: Study, facts: dict[str, Any]) -> None:
 
 def result_of(study: Study, arm: str, seed: int, source_digest: str) -> dict[str, Any]:
     """The result of one model: read back where it exists, else made and written."""
-    recipe = study.recipe(arm, seed)
-    path = study.out / recipe.name / "result.json"
-    asked = [INSTRUCTIONS[: study.num_instructions], CONTINUATIONS, study.new_tokens]
-    mark = fingerprint([VERSION, recipe, source_digest, asked])
-    if path.exists() and (known := read_json(path))["mark"] == mark:
-        print(f"{recipe.name}: done before")
-        return dict(known)
-    print(f"{recipe.name}", flush=True)
-    run = Run(recipe, study.out, lambda line: print(f"  {line}", flush=True))
+    name = run_name(arm, seed)
+    known = known_result(study, arm, seed, source_digest)
+    print(name if known is None else f"{name}: done before", flush=True)
+    if known is not None:
+        return known
+    run = Run(study.recipe(arm, seed), study.out, lambda line: print(f"  {line}", flush=True))
     with run.dir.lock():
-        checkpoint = tuned(run) if arm != BASE else None
+        manifest = run.data()
+        checkpoint = None if arm == BASE else tuned(run, manifest)
         began = time.monotonic()
         judged = judge(study, run, checkpoint)
-        seconds = {"train": train_seconds(run, checkpoint), "judge": round(time.monotonic() - began, 1)}
-        result = {"mark": mark, "arm": arm, "seed": seed, "seconds": seconds, **judged}
-        write_json(path, result)
+        seconds = {"train": train_seconds(run), "judge": round(time.monotonic() - began, 1)}
+        told = {"mark": mark_of(study, arm, seed, source_digest), "arm": arm, "seed": seed, "seconds": seconds}
+        write_json(result_path(study, arm, seed), told | judged)
     print(f"  judged    in {format_seconds(seconds['judge'])}", flush=True)
-    return result
+    return told | judged
 
 
-def tuned(run: Run) -> Checkpoint:
-    """data, render, pack, train: each stage as `tunesmith run` does it."""
-    rendered = run.render(run.data())
+def result_path(study: Study, arm: str, seed: int) -> Path:
+    return study.out / run_name(arm, seed) / "result.json"
+
+
+def mark_of(study: Study, arm: str, seed: int, source_digest: str) -> str:
+    """Changes with everything that a result depends on: recipe, conversations, items, length of answers."""
+    asked = [INSTRUCTIONS[: study.num_instructions], CONTINUATIONS, study.new_tokens]
+    return fingerprint([VERSION, study.recipe(arm, seed), source_digest, asked])
+
+
+def known_result(study: Study, arm: str, seed: int, source_digest: str) -> dict[str, Any] | None:
+    """The result of an earlier call, where it is of the same study."""
+    path = result_path(study, arm, seed)
+    found = read_json(path) if path.exists() else None
+    return found if found and found["mark"] == mark_of(study, arm, seed, source_digest) else None
+
+
+def tuned(run: Run, data: dict[str, Any]) -> Checkpoint:
+    """render, pack, train: each stage as `tunesmith run` does it."""
+    rendered = run.render(data)
     return run.train(rendered, run.pack(rendered))
 
 
-def train_seconds(run: Run, checkpoint: Checkpoint | None) -> float:
-    return 0.0 if checkpoint is None else float(read_json(run.dir.path / "train" / "manifest.json")["seconds"])
+def train_seconds(run: Run) -> float:
+    """Seconds in optimizer steps, those before an interruption included; 0 for the base."""
+    path = run.dir.path / "train" / "metrics.jsonl"
+    return round(sum(step["seconds"] for _, step in read_jsonl(path)), 1) if path.exists() else 0.0
 
 
 def judge(study: Study, run: Run, checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """Every item of every measure, with its value; as (value, weight) where `MEASURES` reads it."""
-    run.data()
+    """The items of each measure, under its key in `MEASURES`, with their values and weights."""
     digest = run.model_digest if checkpoint is None else f"{run.model_digest}+{checkpoint.digest}"
     generator = load_generator(run.recipe, checkpoint, digest, run.asking_renderer)
     heldout = list(iter_conversations(run.dir.path / "data" / "heldout.jsonl"))
@@ -442,18 +457,18 @@ def _interval(interval: Interval | None) -> str:
 
 def page(results: Sequence[dict[str, Any]], differences: Sequence[Difference], facts: dict[str, Any]) -> str:
     """The whole account, in Markdown."""
-    sizes = ", ".join(f"{len(results[0][each.key])} items ({each.title})" for each in MEASURES)
+    sizes = ", ".join(f"{len(results[0][each.key])} ({each.title})" for each in MEASURES)
     listed = "\n".join(f"- {reading(each)}" for each in differences)
     told = "\n".join(f"- {name}: {value}" for name, value in facts["machine"].items())
     return (
         f"# Response-only tuning beside instruction tuning\n\n{START}\n\n"
         f"## Arms\n\nMean ± standard deviation over seeds {', '.join(map(str, facts['options']['seeds']))}; losses in "
-        f"nats per token, the rest shares. The base is one model, so it has no spread. {sizes}.\n\n"
+        f"nats per token, the rest shares. The base is one model, so it has no spread. Items: {sizes}.\n\n"
         f"{arms_table(results)}\n\n## Differences\n\nPaired by seed (Student's t) and by item (averaged over seeds). "
         f"{len(differences)} comparisons; the intervals are not widened for their number.\n\n"
         f"{differences_table(differences)}\n\n## What the numbers say\n\n{listed}\n\n## How it was run\n\n"
         f"- {facts['data']['num_conversations']} conversations, {facts['data']['num_dropped']} dropped, "
-        f"{HOLDOUT:.0%} held out; {facts['options']['epochs']:g} epochs\n{told}\n"
+        f"{HOLDOUT:.0%} held out; epochs: {facts['options']['epochs']:g}\n{told}\n"
     )
 
 
@@ -484,7 +499,7 @@ def machine(model: ModelConfig) -> dict[str, Any]:
 # The study
 
 
-def run_study(study: Study, data: Path, count: int | None) -> None:
+def run_study(study: Study, data: Path, count: int) -> None:
     """All models, then the comparison, into `results.json` and `results.md`."""
     began = time.monotonic()
     facts = prepare(study, data, count)
@@ -512,10 +527,10 @@ def run_study(study: Study, data: Path, count: int | None) -> None:
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data", help="holds self_instruct/")
-    parser.add_argument("--out", type=Path, help="default: runs/studies/response_only, with -smoke where it is that")
+    parser.add_argument("--out", type=Path, help="default: runs/studies/response_only (response_only-smoke)")
     parser.add_argument("--model", default=ModelConfig().name)
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
-    parser.add_argument("--conversations", type=int, help="how many to draw, held-out ones included; default: all")
+    parser.add_argument("--conversations", type=int, default=240, help="how many to draw, held-out ones included")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--batch-conversations", type=int, default=16, help="conversations of an optimizer step")

@@ -169,6 +169,9 @@ SHAPES: dict[str, Shape] = {
     "tool call with a common word": Shape(
         (user("Translate."), answer("", call("translate", "abcdefgh3", text="im", to="en", end="|"))), (WEATHER,)
     ),
+    "tool call with nested arguments": Shape(
+        (user("Do."), answer("", call("act", "abcdefgh3", o={"a": 1, "b": [True, None]}, n=None, f=1.5))), (WEATHER,)
+    ),
     "tool call with text": Shape((user("Weather in Oslo?"), answer("Let me look.", _OSLO)), (WEATHER, TIME)),
     "parallel tool calls": Shape((user("Weather and time?"), answer("", _OSLO, _NOON)), (WEATHER, TIME)),
     "tool result": Shape(

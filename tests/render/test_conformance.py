@@ -20,6 +20,7 @@ from conftest import SHARED_DATA
 from tunesmith.branches import sequences
 from tunesmith.errors import RenderError
 from tunesmith.render.mask.sentinels import BREAK
+from tunesmith.render.mask.shape import leaves
 from tunesmith.render.renderer import TemplateRenderer
 from tunesmith.types import Conversation, Message, Rendered
 
@@ -75,7 +76,7 @@ def check_turn(made: TemplateRenderer, shape: Shape, found: Rendered, rows: list
     assert places[0] == prompt.size, (name, index)
     assert np.array_equal(places, np.arange(places[0], places[-1] + 1)), (name, "a gap in the trained tokens")
     span = found.tokens[row[places]]
-    assert int(span[-1]) in made.encoder.controls.values(), (name, "the stop token is not trained")
+    assert int(span[-1]) in made.stop_tokens, (name, index, "the stop token is not trained")
     text = unicodedata.normalize("NFC", made.text(span, skip_control=False))
     for leaf in expected_texts(shape.messages[index]):
         forms = (leaf, json.dumps(leaf, ensure_ascii=False)[1:-1])
@@ -92,7 +93,7 @@ def expected_texts(message: Message) -> list[str]:
     answer = message.content.strip()
     if answer.startswith("<think>"):
         answer = answer.split("</think>")[1].strip()
-    calls = [text for call in message.tool_calls for text in (call.name, *map(str, call.arguments.values()))]
+    calls = [text for call in message.tool_calls for text in leaves(call.name, call.arguments)]
     return [text for text in (answer, (message.reasoning or "").strip(), *calls) if text]
 
 

@@ -13,10 +13,15 @@ from tunesmith.render.mask.sentinels import common_length, fields_of, slots_of, 
 from tunesmith.render.mask.shape import Shape, forms, leaves, shown
 from tunesmith.render.mask.wire import Wire
 from tunesmith.render.template import ChatTemplate
-from tunesmith.types import Message
+from tunesmith.types import Message, ToolCall
 
 # An opening tag, a closing tag: <think>, [THINK], <|START_THINKING|>, <seed:think>; </think>, [/THINK], <|END_...|>.
 TAG = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
+
+
+_ANSWER = (Message("user", "Hello"), Message("assistant", "Yes."))
+_CALL = (_ANSWER[0], Message("assistant", "", tool_calls=(ToolCall("look", {"at": "it"}, "abcdefgh1"),)))
+_TOOLS = ({"type": "function", "function": {"name": "look", "description": "Look.", "parameters": {}}},)
 
 
 class StopFinder:
@@ -27,20 +32,25 @@ class StopFinder:
         self.controls = controls
         self.names = tuple(names)
         self._is_late = False
-        self.names = self._plain_stop(wire)
+        self._is_learning = True
+        for messages in (_ANSWER, _CALL) if wire.has_tools else (_ANSWER,):
+            self._learn(wire, messages)
 
-    def _plain_stop(self, wire: Wire) -> tuple[str, ...]:
-        """The stop names with the one that ends a plain answer in front; notes whether the template leaves it out at
-        the end of a text."""
-        messages = [Message("user", "Hello"), Message("assistant", "Yes.")]
+    def _learn(self, wire: Wire, messages: Sequence[Message]) -> None:
+        """Put the token that ends an answer before the other names, and one that ends a tool call alone behind them;
+        note whether the template leaves it out at the end of a text."""
+        tools = _TOOLS if messages[-1].tool_calls else ()
         try:
-            shape = Shape(self.template, wire, messages, (), fields_of(messages))
+            shape = Shape(self.template, wire, messages, tools, fields_of(messages))
             text = shape.text(2, False)
             stop, end = self.find(shape, 1, text)
-            self._is_late = end > len(text)
         except RenderError:
-            return self.names
-        return tuple(dict.fromkeys([stop, *self.names]))
+            return
+        finally:
+            was_learning, self._is_learning = self._is_learning, False
+        if was_learning:
+            self._is_late = end > len(text)
+        self.names = tuple(dict.fromkeys([stop, *self.names] if was_learning else [*self.names, stop]))
 
     def find(self, shape: Shape, index: int, text: str) -> tuple[str, int]:
         """The stop token that ends message `index`, and where it ends in `text`; beyond its end, where the template
@@ -50,25 +60,20 @@ class StopFinder:
         follow = shape.continued(index + 1, Message("user", "And then?"))
         follows = follow is not None and without_changes(follow[:begin]) == without_changes(text[:begin])
         after = follow[begin:] if follow is not None and follows else ""
-        shared = tail[: common_length(tail, after)]
+        shared = common_length(tail, after)
         found = list(self.controls.finditer(tail))
-        within = [match for match in found if match.end() <= len(shared)]
-        known = [match for match in (within or found) if match[0] in self.names]
-        chosen: re.Match[str] | None = None
-        if known:
-            chosen = known[0]
-        elif self._is_late or not (found or tail.strip()):
-            opening = self.controls.match(after[len(shared) :].lstrip())
+        chosen = self._chosen(found, shared)
+        if chosen is not None:
+            return chosen[0], begin + chosen.end()
+        if self._is_late or not (found or tail.strip()):
+            opening = self.controls.match(after[shared:].lstrip())
             if opening is not None and (opening[0] in self.names or not self.names):
                 return opening[0], len(text) + 1
             if self.names:
                 return self.names[0], len(text) + 1
-        elif within:
-            chosen = _last_of_first_run(within)
-        elif found and not tail[found[-1].end() :].strip():
-            chosen = found[-1]
-        if chosen is not None:
-            return chosen[0], begin + chosen.end()
+        if found and (found[-1].end() <= shared or not tail[found[-1].end() :].strip()):
+            last = _last_of_first_run([match for match in found if match.end() <= shared] or found[-1:])
+            return last[0], begin + last.end()
         raise MaskError(
             "stop_token",
             f"the template {self.template.name} ends message {index + 1} with {shown(tail)}, in which the tokenizer "
@@ -76,6 +81,15 @@ class StopFinder:
             f"answers with a control token of the tokenizer (it names {', '.join(self.names) or 'none'} as "
             "ends). Take the model's own tokenizer with this template, or add the token to the tokenizer",
         )
+
+    def _chosen(self, found: Sequence[re.Match[str]], shared: int) -> re.Match[str] | None:
+        """A stop token by name: one that stays when the conversation goes on comes before one that does not. Before
+        the template's own habit is known, what stays comes before any name."""
+        within = [match for match in found if match.end() <= shared]
+        known = [match for match in within if match[0] in self.names]
+        if known or (within and self._is_learning):
+            return known[0] if known else _last_of_first_run(within)
+        return next((match for match in found if match[0] in self.names), None)
 
     def _end_of_fields(self, shape: Shape, index: int, text: str) -> int:
         """Where the last field of a message ends in a text, or, for one without fields, where its own text begins."""
