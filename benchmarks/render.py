@@ -12,7 +12,7 @@ All have the same tokenizer, the same template and the same file of conversation
 until there are `--count` distinct ones of a question and an answer; a second mix (`--long-count`) is long-tailed:
 answers of GSM8K's sentences with lognormal lengths, three in ten conversations of several turns.
 
-Each runs in a process of its own, in turns. Neither models and imports nor starting up are counted; reading the file
+Each runs in a process of its own, in turns. Neither imports nor loading the tokenizer are counted; reading the file
 is counted for the stage only. Memory is that of all processes of a contestant together, whatever they imported,
 pages that they share counted for each. Rates are of the time that went by; ratios also of the processor's seconds on
 all threads and processes, which other work on the machine disturbs least.
@@ -30,6 +30,7 @@ are grouped by kind, each with an example and why it is; one that none of the kn
 
 import argparse
 import difflib
+import functools
 import itertools
 import json
 import random
@@ -252,7 +253,7 @@ CONTESTANTS: dict[str, Callable[[Job], Any]] = {
     BARE_FAST: bare_fast,
     OURS: ours,
     STAGE: ours_stage,
-    **{name: lambda job, number=number: trl(job, number)._asdict() for name, number in PEERS.items()},
+    **{name: functools.partial(trl, num_proc=number) for name, number in PEERS.items()},
     PEER_MASKS: trl_masks,
 }
 
@@ -342,28 +343,11 @@ def ratios(found: dict[tuple[str, str], list[Found]]) -> list[dict[str, Any]]:
 
 
 def ratios_table(rows: Sequence[dict[str, Any]]) -> str:
-    header = {
-        "data": "---",
-        "ours": "---",
-        "beside": "---",
-        "times its rate": "---:",
-        "of CPU": "---:",
-        "target": "---:",
-    }
-    return markdown(
-        header,
-        [
-            [
-                row["data"],
-                row["ours"],
-                row["beside"],
-                f"{row['ratio']:.2f}",
-                f"{row['cpu_ratio']:.2f}",
-                row["target"] or "",
-            ]
-            for row in rows
-        ],
-    )
+    left = dict.fromkeys(("data", "ours", "beside"), "---")
+    right = dict.fromkeys(("times its rate", "by CPU seconds", "target"), "---:")
+    figures = [[f"{row['ratio']:.2f}", f"{row['cpu_ratio']:.2f}", row["target"] or ""] for row in rows]
+    names = [[row[name] for name in left] for row in rows]
+    return markdown(left | right, [[*one, *other] for one, other in zip(names, figures, strict=True)])
 
 
 def compare_rates(options: argparse.Namespace, work: Path) -> None:
@@ -410,7 +394,7 @@ class Difference(NamedTuple):
     theirs: str
 
 
-TAIL = "what stands behind the last trained token"
+TAIL = "messages behind the last trained one"
 STOP_BREAK = "the line break behind the stop token"
 HEADER_BREAK = "the line break before the answer"
 MERGED = "an answer that begins with white space"
@@ -420,14 +404,13 @@ KEPT = "reasoning of earlier turns"
 EMPTY = "empty reasoning of earlier turns"
 SPELLED = "white space around reasoning that an answer spells out"
 REFUSED = "refused by ours"
-LINE_BREAKS = {TAIL, STOP_BREAK, HEADER_BREAK}
+LINE_BREAKS = {STOP_BREAK, HEADER_BREAK}
 
 WHY = {
-    TAIL: "Ours ends a sequence with the last token that is trained: what follows teaches nothing. TRL keeps the "
-    "template's whole text, here the line break behind the last stop token, or a last message of the user.",
     STOP_BREAK: "TRL's own version of the template closes {% generation %} behind '<|im_end|>\\n', so TRL trains the "
     "line break too, although a model that is asked stops at '<|im_end|>' and never writes it. Ours ends what is "
-    "trained with the stop token.",
+    "trained with the stop token, and a sequence with the last token that is trained.",
+    TAIL: "Ours ends a sequence with the last token that is trained, since what follows teaches nothing. TRL keeps it.",
     HEADER_BREAK: "TRL's own version of this template opens {% generation %} between '<|im_start|>assistant' and the "
     "line break behind it, so TRL trains that line break, which the generation prompt already holds. Ours begins what "
     "is trained where the generation prompt ends.",
@@ -444,8 +427,8 @@ WHY = {
     "it, so that one sequence serves all turns: they are trained behind a history that no model sees when it is asked.",
     EMPTY: "Qwen3's template gives earlier turns without reasoning no <think> at all. TRL's own version of it writes "
     "an empty one into each, and trains it.",
-    SPELLED: "Ours takes <think>...</think> at the start of an answer for reasoning, and writes it in one spelling, with "
-    "line breaks around it, where the template has no place for reasoning. TRL leaves the answer as it is.",
+    SPELLED: "Ours takes <think>...</think> at the start of an answer for reasoning, and where the template has no "
+    "place for reasoning writes it in one spelling, with line breaks around it. TRL leaves the answer as it is.",
     REFUSED: "Ours refuses what it cannot prove, and says why; TRL trains on it.",
 }
 
@@ -488,9 +471,13 @@ class Reader:
         numbers = self.turns(sequence.tokens)
         if numbers[-1] <= num_turns:
             return sequence
-        is_stop = [token == self.stop and is_trained for token, is_trained in zip(*sequence, strict=True)]
-        last = max(place for place, number in enumerate(numbers) if number == num_turns and is_stop[place])
-        return Masked(sequence.tokens[: last + 1], sequence.trained[: last + 1])
+        end = self.end_of_last_answer(Masked(sequence.tokens[: numbers.index(num_turns + 1)], sequence.trained))
+        return Masked(sequence.tokens[:end], sequence.trained[:end])
+
+    def end_of_last_answer(self, sequence: Masked) -> int:
+        """The place behind the last stop token that is trained."""
+        pairs = zip(*sequence, strict=False)
+        return 1 + max(place for place, (token, trained) in enumerate(pairs) if token == self.stop and trained)
 
 
 def differences(reader: Reader, ours: Sequence[Masked], theirs: Masked) -> list[Difference]:
@@ -498,45 +485,34 @@ def differences(reader: Reader, ours: Sequence[Masked], theirs: Masked) -> list[
     found = []
     for one in ours:
         other = theirs if len(ours) == 1 else reader.first_turns(theirs, reader.turns(one.tokens)[-1])
-        matcher = difflib.SequenceMatcher(None, one.tokens, other.tokens, autojunk=False)
-        for _, *places in gathered(matcher.get_opcodes()):
-            found += changed_tokens(reader, one, other, places)
-        for low, high, size in matcher.get_matching_blocks():
-            found += changed_masks(reader, one, other, (low, high, size), is_apart=len(ours) > 1)
+        end = reader.end_of_last_answer(other)
+        found += tail(reader, other, end)
+        matcher = difflib.SequenceMatcher(None, one.tokens, other.tokens[:end], autojunk=False)
+        for low, high, other_low, other_high in gathered(matcher.get_opcodes()):
+            kind = kind_of_tokens(reader, one, one.tokens[low:high], other.tokens[other_low:other_high], low)
+            found.append(Difference(kind, reader.shown(one, low, high), reader.shown(other, other_low, other_high)))
+        for low, other_low, size in matcher.get_matching_blocks():
+            found += changed_masks(reader, one, other, (low, other_low, size), is_apart=len(ours) > 1)
     return found
 
 
-def gathered(codes: Sequence[tuple[str, int, int, int, int]]) -> list[list[Any]]:
-    """The differing stretches, those with fewer than three equal tokens between them taken together."""
-    found: list[list[Any]] = []
-    for code, *places in codes:
-        if code != "equal" and found and places[0] - found[-1][2] < 3:
-            found[-1][2], found[-1][4] = places[1], places[3]
-        elif code != "equal":
-            found.append([code, *places])
-    return found
-
-
-def changed_tokens(reader: Reader, one: Masked, other: Masked, places: Sequence[int]) -> list[Difference]:
-    low, high, other_low, other_high = places
-    ours, theirs = one.tokens[low:high], other.tokens[other_low:other_high]
-    kind = kind_of_tokens(reader, one, ours, theirs, low)
-    if not ours and high == len(one.tokens):
-        kind = TAIL
-    shown = reader.shown(one, low, high), reader.shown(other, other_low, other_high)
-    found = [Difference(kind, *shown)]
-    if kind == TAIL:
-        found += changed_tail(reader, other, other_low)
-    return found
-
-
-def changed_tail(reader: Reader, other: Masked, low: int) -> list[Difference]:
-    """What TRL trains of the tokens that only it has at the end."""
-    trained = [place for place in range(low, len(other.tokens)) if other.trained[place]]
+def tail(reader: Reader, other: Masked, end: int) -> list[Difference]:
+    """What TRL has behind the last answer: ours has nothing there."""
+    trained = [place for place in range(end, len(other.tokens)) if other.trained[place]]
     kinds = [STOP_BREAK if is_stop_break(reader, other, place) else "" for place in trained]
-    return [
-        Difference(kind, "", reader.shown(other, place, place + 1)) for kind, place in zip(kinds, trained, strict=True)
-    ]
+    kinds += [TAIL] if len(trained) < len(other.tokens) - end else []
+    return [Difference(kind, "", reader.shown(other, end, len(other.tokens))) for kind in kinds]
+
+
+def gathered(codes: Sequence[tuple[str, int, int, int, int]]) -> list[list[int]]:
+    """The differing stretches, those with fewer than three equal tokens between them taken together."""
+    found: list[list[int]] = []
+    for code, low, high, other_low, other_high in codes:
+        if code != "equal" and found and low - found[-1][1] < 3:
+            found[-1][1], found[-1][3] = high, other_high
+        elif code != "equal":
+            found.append([low, high, other_low, other_high])
+    return found
 
 
 def kind_of_tokens(reader: Reader, one: Masked, ours: list[int], theirs: list[int], low: int) -> str:
@@ -545,8 +521,8 @@ def kind_of_tokens(reader: Reader, one: Masked, ours: list[int], theirs: list[in
         return KEPT if inner.strip() else EMPTY
     if reader.text(ours) != reader.text(theirs):
         answer = reader.text(one.tokens[:low]).rpartition("<|im_start|>assistant\n")[2]
-        is_spaced = reader.text(ours).split() != reader.text(theirs).split()
-        return SPELLED if answer.startswith("<th") and is_spaced else ""
+        bare_texts = ["".join(reader.text(tokens).split()) for tokens in (ours, theirs)]
+        return SPELLED if answer.startswith("<think") and bare_texts[0] == bare_texts[1] else ""
     controls = {reader.start, reader.stop}
     if controls & {*theirs} and not controls & {*ours}:
         return CONTROL
@@ -607,7 +583,7 @@ def edge_chats() -> list[Chat]:
 
 
 def reasoning_chats(rows: Sequence[dict[str, str]], count: int, seed: int) -> list[Chat]:
-    """GSM8K with its working as reasoning: one turn or several, one turn in four without any."""
+    """GSM8K with its working as reasoning: one turn or several, some without, some with it in their answer."""
     chats = []
     for number in range(count):
         generator = random.Random(f"reasoning {seed} {number}")
@@ -615,8 +591,11 @@ def reasoning_chats(rows: Sequence[dict[str, str]], count: int, seed: int) -> li
         for row in generator.sample(list(rows), generator.choice([1, 1, 2, 3])):
             working, _, final = row["answer"].rpartition("\n#### ")
             messages += one_turn(row["question"], final)
-            if generator.random() < 0.75:
+            way = generator.random()
+            if way < 0.6:
                 messages[-1]["reasoning_content"] = working
+            elif way < 0.75:
+                messages[-1]["content"] = f"<think>\n{working}\n</think>\n\n{final}"
         chats.append(messages)
     return chats
 
@@ -644,6 +623,7 @@ class Compared(NamedTuple):
     num_trained: tuple[int, int]
     """Trained tokens of ours and of TRL."""
     num_same_tokens: int
+    versions: dict[str, str]
     by_row: list[list[Difference]]
 
 
@@ -651,7 +631,7 @@ def compare_masks(python: str, data: str, model: Path, chats: Sequence[Chat], wo
     rows = work / f"masks-{data.replace(' ', '-')}.jsonl"
     write_rows(rows, chats)
     job = Job(model, rows, len(chats), work)
-    run_contestant(PEER_MASKS, python, job)
+    versions, _ = run_contestant(PEER_MASKS, python, job)
     theirs = [Masked(*json.loads(line)) for line in masks_path(job).open(encoding="utf-8")]
     reader, by_row, num_same, trained = Reader(model), [], 0, [0, sum(sum(each.trained) for each in theirs)]
     for one, other in zip(our_masks(model, rows), theirs, strict=True):
@@ -661,7 +641,7 @@ def compare_masks(python: str, data: str, model: Path, chats: Sequence[Chat], wo
         by_row.append(differences(reader, one, other))
         num_same += [each.tokens for each in one] == [other.tokens]
         trained[0] += sum(sum(each.trained) for each in one)
-    return Compared(data, (trained[0], trained[1]), num_same, by_row)
+    return Compared(data, (trained[0], trained[1]), num_same, versions, by_row)
 
 
 def masks_table(compared: Sequence[Compared]) -> str:
@@ -705,11 +685,14 @@ def compare_all_masks(options: argparse.Namespace, work: Path) -> int:
         "Qwen3, reasoning": (thinking, reasoning_chats(gsm8k, size, seed)),
     }
     compared = [compare_masks(options.peer_python, data, *each, work) for data, each in sets.items()]
-    print(masks_table(compared) + "\n" + kinds_report(compared))
+    versions = our_versions() | compared[0].versions
+    facts = ", ".join(f"{name} {value}" for name, value in versions.items())
+    print(facts + "\n\n" + masks_table(compared) + "\n" + kinds_report(compared))
     results = [
         {**each._asdict(), "by_row": [[one._asdict() for one in row] for row in each.by_row]} for each in compared
     ]
-    content = {"options": {"mask_count": size, "seed": seed}, "why": WHY, "results": results}
+    content = {"machine": machine(versions), "options": {"mask_count": size, "seed": seed}, "why": WHY}
+    content["results"] = results
     write_results(options.out or RESULTS / "render_masks.json", content)
     return int(any(not one.kind for each in compared for row in each.by_row for one in row))
 

@@ -7,9 +7,9 @@ al. 2024, "Instruction following without instruction tuning", where it is called
     assistant        ordinary instruction tuning: the responses, given their instructions
     response_only    the same responses, the instructions left out
 
-Both tuned arms see the same conversations (drawn from Self-Instruct's 427 human-written tasks, a part held out) in the same
-order, with the same number of epochs and the same settings, on each seed; a seed decides the adapter's initial
-weights and the order of conversations, the held-out part is one for all. Each arm is judged by
+Both tuned arms see the same conversations (drawn from Self-Instruct's 427 human-written tasks, a part held out) in
+the same order, for as many epochs, with the same settings. A seed decides the adapter's initial weights and the order
+of conversations; what is held out is the same for all. Each arm is judged by
 
     followed         share of prompts whose greedy answer passes every check of a program (verifiable_instructions.py)
     held-out loss    mean loss of held-out responses given their instructions, in nats per token, stop token included
@@ -37,8 +37,6 @@ training that was interrupted goes on from its last checkpoint.
 """
 
 import argparse
-import os
-import platform
 import random
 import statistics
 import sys
@@ -46,12 +44,23 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from comparison import (
+    BASE,
+    Difference,
+    Measure,
+    compare,
+    differences_table,
+    machine,
+    of_arm,
+    reading,
+    spelled,
+    weighted_mean,
+)
 from verifiable_instructions import CONTINUATIONS, INSTRUCTIONS, is_continued, is_followed
 
-from tunesmith import __version__
 from tunesmith.data import DataConfig, iter_conversations
 from tunesmith.errors import DataError, TunesmithError
 from tunesmith.files import atomic_write, file_digest, fingerprint, read_json, read_jsonl, write_json, write_jsonl
@@ -63,19 +72,22 @@ from tunesmith.pipeline import Run, load_generator
 from tunesmith.progress import format_seconds
 from tunesmith.recipe import Recipe
 from tunesmith.render import RenderConfig, renderer_for
-from tunesmith.stats import Interval, mean_interval, paired_mean_interval
 from tunesmith.train import TrainConfig
 from tunesmith.types import Checkpoint, Conversation, Dropped, Message, Rendered, TokenArray
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from tunesmith.generate.local import LocalGenerator
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FILES = ("seed_tasks.jsonl", "user_oriented_instructions.jsonl")
-BASE, TUNED = "base", ("assistant", "response_only")
+TUNED = ("assistant", "response_only")
 PAIRS = (("response_only", "assistant"), ("assistant", BASE), ("response_only", BASE))
+MEASURES = (
+    Measure("followed", "followed", 1.0),
+    Measure("loss", "held-out loss", 0.0),
+    Measure("loss_empty", "loss, empty", 0.0),
+    Measure("continued", "continued", 1.0),
+)
 HOLDOUT = 0.15
 CONTINUED_TOKENS = 12
 VERSION = 1  # raise it when a model would be judged otherwise: results are then made anew
@@ -86,6 +98,13 @@ START = (
     "these figures say what each way of tuning keeps or changes in a chat model, not whether response-only tuning "
     "makes a model follow instructions that did not."
 )
+
+
+def note(model: str) -> str:
+    """What the choice of base does to the question."""
+    if model == ModelConfig().name:
+        return START
+    return f"The base is {model}. Where it was tuned to follow instructions before, as the default model was: {START}"
 
 
 # The plan: which conversations, which runs
@@ -207,7 +226,7 @@ def print_plan(study: Study, facts: dict[str, Any]) -> None:
     todo = [each for each in study.runs() if known_result(study, *each, facts["source_digest"]) is None]
     tokens = sum(facts["num_tokens"].get(arm, 0) * (1 - HOLDOUT) * study.epochs for arm, _ in todo)
     seconds = tokens / TRAINED_TOKENS_PER_SECOND + len(todo) * JUDGED_SECONDS
-    print(f"{START}\n")
+    print(f"{note(study.model.name)}\n")
     print(
         f"plan      {facts['num_conversations']:,} conversations ({facts['num_dropped']:,} of {facts['num_drawn']:,} "
         f"dropped), {HOLDOUT:.0%} held out; epochs: {study.epochs:g}; seeds {', '.join(map(str, study.seeds))}"
@@ -332,102 +351,6 @@ def plain_tokens(tokenizer: Tokenizer, text: str) -> TokenArray:
     return np.array([*first, *tokenizer.encode(text)], np.int32)
 
 
-# The comparison
-
-
-class Measure(NamedTuple):
-    """One way to judge. `span` is how far one item may change, 0 where most change a little anyway; see stats."""
-
-    key: str
-    title: str
-    span: float
-
-
-MEASURES = (
-    Measure("followed", "followed", 1.0),
-    Measure("loss", "held-out loss", 0.0),
-    Measure("loss_empty", "loss, empty", 0.0),
-    Measure("continued", "continued", 1.0),
-)
-
-
-class Difference(NamedTuple):
-    """`arm` minus `other` by one measure. An interval is None where one value, or equal ones, tell of no spread."""
-
-    measure: str
-    arm: str
-    other: str
-    by_seed: tuple[float, ...]
-    over_seeds: Interval | None
-    over_items: Interval | None
-
-    @property
-    def mean(self) -> float:
-        return statistics.fmean(self.by_seed)
-
-
-def weighted_mean(items: Sequence[dict[str, Any]]) -> float:
-    return sum(each["value"] * each["weight"] for each in items) / sum(each["weight"] for each in items)
-
-
-def of_arm(results: Sequence[dict[str, Any]], arm: str) -> dict[int, dict[str, Any]]:
-    """The results of an arm by seed."""
-    return {result["seed"]: result for result in results if result["arm"] == arm}
-
-
-def compare(results: Sequence[dict[str, Any]], measure: Measure, arm: str, other: str) -> Difference:
-    """`arm` minus `other`, paired by seed and by item; the one base stands beside every seed."""
-    ones, others = of_arm(results, arm), of_arm(results, other)
-    pairs = [(each[measure.key], others[0 if other == BASE else seed][measure.key]) for seed, each in ones.items()]
-    by_seed = tuple(weighted_mean(one) - weighted_mean(two) for one, two in pairs)
-    items = np.mean([[a["value"] - b["value"] for a, b in zip(*pair, strict=True)] for pair in pairs], axis=0)
-    weights = np.array([each["weight"] for each in pairs[0][0]], np.float64)
-    spread = len(by_seed) > 1 and max(by_seed) - min(by_seed) > 1e-12
-    return Difference(
-        measure.key,
-        arm,
-        other,
-        by_seed,
-        mean_interval(by_seed) if spread else None,
-        paired_mean_interval(linearized(items, weights), span=measure.span) if len(items) > 1 else None,
-    )
-
-
-def linearized(values: "NDArray[np.float64]", weights: "NDArray[np.float64]") -> "NDArray[np.float64]":
-    """Values whose plain mean and its standard error are those of the weighted mean; equal weights change nothing.
-
-    Source: the ratio estimator's linearization, Cochran (1977), Sampling Techniques, chapter 6.
-    """
-    mean = float(np.average(values, weights=weights))
-    return mean + weights / weights.mean() * (values - mean)
-
-
-def reading(difference: Difference) -> str:
-    """What a difference says, from its numbers alone."""
-    title = next(each.title for each in MEASURES if each.key == difference.measure)
-    known = {"seeds": difference.over_seeds, "items": difference.over_items}
-    shown = f"{title}, {difference.arm} minus {difference.other}: {difference.mean:+.3f}"
-    across = [f"over {name}" for name, interval in known.items() if interval and interval[0] <= 0 <= interval[1]]
-    if len(difference.by_seed) < 2 or difference.over_items is None:
-        return f"{shown}; one seed or one item tells nothing of the spread, so nothing is shown."
-    if across:
-        return f"{shown}; not shown: the interval {' and the one '.join(across)} includes zero."
-    if difference.over_seeds is None:
-        return f"{shown} on every seed; the interval over items excludes zero, and over seeds there is no spread."
-    if (difference.over_seeds[0] > 0) != (difference.over_items[0] > 0):
-        return f"{shown}; not shown: the two intervals lie on different sides of zero."
-    return f"{shown}; {'higher' if difference.mean > 0 else 'lower'}: both intervals exclude zero."
-
-
-# The tables
-
-
-def spelled(values: Sequence[float]) -> str:
-    """Mean and standard deviation, the latter where there are several values."""
-    mean = f"{statistics.fmean(values):.3f}"
-    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.3f}"
-
-
 def arms_table(results: Sequence[dict[str, Any]]) -> str:
     """Mean ± standard deviation over seeds of each measure, and how long the answers were."""
     titles = [*(measure.title for measure in MEASURES), "answer tokens", "answers cut"]
@@ -441,27 +364,13 @@ def arms_table(results: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def differences_table(differences: Sequence[Difference]) -> str:
-    """Each difference with both of its intervals."""
-    lines = ["| measure | difference | mean | 95 % over seeds | 95 % over items |", "|---|---|---:|---:|---:|"]
-    titles = {measure.key: measure.title for measure in MEASURES}
-    for each in differences:
-        cells = [f"{each.mean:+.3f}", *(_interval(found) for found in (each.over_seeds, each.over_items))]
-        lines.append(f"| {titles[each.measure]} | {each.arm} − {each.other} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _interval(interval: Interval | None) -> str:
-    return "no spread" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}"
-
-
 def page(results: Sequence[dict[str, Any]], differences: Sequence[Difference], facts: dict[str, Any]) -> str:
     """The whole account, in Markdown."""
     sizes = ", ".join(f"{len(results[0][each.key])} ({each.title})" for each in MEASURES)
     listed = "\n".join(f"- {reading(each)}" for each in differences)
     told = "\n".join(f"- {name}: {value}" for name, value in facts["machine"].items())
     return (
-        f"# Response-only tuning beside instruction tuning\n\n{START}\n\n"
+        f"# Response-only tuning beside instruction tuning\n\n{note(facts['options']['model'].name)}\n\n"
         f"## Arms\n\nMean ± standard deviation over seeds {', '.join(map(str, facts['options']['seeds']))}; losses in "
         f"nats per token, the rest shares. The base is one model, so it has no spread. Items: {sizes}.\n\n"
         f"{arms_table(results)}\n\n## Differences\n\nPaired by seed (Student's t) and by item (averaged over seeds). "
@@ -470,30 +379,6 @@ def page(results: Sequence[dict[str, Any]], differences: Sequence[Difference], f
         f"- {facts['data']['num_conversations']} conversations, {facts['data']['num_dropped']} dropped, "
         f"{HOLDOUT:.0%} held out; epochs: {facts['options']['epochs']:g}\n{told}\n"
     )
-
-
-def machine(model: ModelConfig) -> dict[str, Any]:
-    """Where it ran, and with what."""
-    import peft
-    import torch
-    import transformers
-
-    from tunesmith.model.load import pick_device, pick_dtype
-
-    cpu, info = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
-    names = (line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name"))
-    device = pick_device()
-    return {
-        "cpu": next(names, cpu) if info.exists() else cpu,
-        "cores": os.cpu_count(),
-        "device": str(device),
-        "number format": str(pick_dtype(model.dtype, device)[0]).removeprefix("torch."),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "peft": peft.__version__,
-        "tunesmith": __version__,
-    }
 
 
 # The study
@@ -517,8 +402,13 @@ def run_study(study: Study, data: Path, count: int) -> None:
         "data": facts,
     }
     text = page(results, differences, told)
-    judged = [{**each._asdict(), "mean": each.mean, "reading": reading(each)} for each in differences]
-    write_json(study.out / "results.json", {"note": START, **told, "differences": judged, "models": results})
+    judged = [
+        {**each._asdict(), "measure": each.measure.key, "mean": each.mean, "reading": reading(each)}
+        for each in differences
+    ]
+    write_json(
+        study.out / "results.json", {"note": note(study.model.name), **told, "differences": judged, "models": results}
+    )
     with atomic_write(study.out / "results.md") as file:
         file.write(text)
     print(f"\n{text}\n{study.out / 'results.md'}")

@@ -16,7 +16,6 @@ import pytest
 from families import OPTIONS, SHAPES, Shape, backend, of_file, renderer, special_of
 from tokenizers import Tokenizer as Backend
 
-from conftest import SHARED_DATA
 from tunesmith.branches import sequences
 from tunesmith.errors import RenderError
 from tunesmith.render.mask.sentinels import BREAK
@@ -24,6 +23,7 @@ from tunesmith.render.mask.shape import leaves
 from tunesmith.render.renderer import TemplateRenderer
 from tunesmith.types import Conversation, Message, Rendered
 
+SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 TEMPLATES = sorted((SHARED_DATA / "chat_templates").glob("*.jinja")) if SHARED_DATA.is_dir() else []
 BASES = ["qwen2", "phi-3", pytest.param("gpt-2", marks=pytest.mark.slow)]
 TOKENIZERS = SHARED_DATA / "tokenizers"

@@ -116,6 +116,12 @@ def test_flags_in_the_data_are_never_silently_ignored(make):
     assert caught.value.name == "train_flags"
 
 
+def test_a_flag_that_asks_for_what_is_done_anyway_is_welcome(make):
+    messages = (Message("user", "Hi", train=0.0), Message("assistant", "Hello.", train=1.0))
+    renderer = make()
+    assert trained(renderer, renderer.render(talk(*messages))) == ["Hello.<|im_end|>"]
+
+
 def test_a_document_is_trained_to_its_end_token(make):
     renderer = make()
     rendered = renderer.render(Conversation("d", text="Once upon a time."))

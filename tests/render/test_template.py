@@ -1,6 +1,7 @@
 """Chat templates in their sandbox: transformers' own rendering is the oracle, hostile templates are stopped."""
 
 import datetime
+import enum
 import json
 import os
 import pickle
@@ -246,6 +247,21 @@ def test_messages_are_not_changed_by_a_template():
 def test_what_json_has_not_is_refused(message):
     with pytest.raises(RenderError, match=r"a message (holds a|must be)"):
         template("{{ messages }}").text([message])
+
+
+def test_kinds_of_text_are_text():
+    class Color(enum.StrEnum):
+        RED = "red"
+
+    assert template("{{ messages[0].content }}").text([{"role": "user", "content": Color.RED}]) == "red"
+
+
+def test_lists_too_deep_are_refused():
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(RenderError, match="too deep"):
+        template("x").text([{"role": "user", "content": deep}])
 
 
 def test_threads_share_a_compiled_template():

@@ -18,6 +18,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "studies"
 if str(FOLDER) not in sys.path:
     sys.path.insert(0, str(FOLDER))
 
+import comparison  # noqa: E402
 import response_only as study  # noqa: E402
 import verifiable_instructions as checks  # noqa: E402
 
@@ -203,11 +204,11 @@ def result(arm, seed, values, weights=None, key="loss"):
 
 def test_weighted_items_keep_the_mean_of_all_tokens():
     values, weights = np.array([1.0, 2.0, 6.0]), np.array([10.0, 30.0, 60.0])
-    linear = study.linearized(values, weights)
+    linear = comparison.linearized(values, weights)
     assert linear.mean() == pytest.approx(4.3)
     # the residuals of the ratio estimator: weight x (value - mean) / mean weight
     assert linear - 4.3 == pytest.approx(weights * (values - 4.3) / weights.mean())
-    assert study.linearized(values, np.ones(3)) == pytest.approx(values)
+    assert comparison.linearized(values, np.ones(3)) == pytest.approx(values)
 
 
 def test_differences_are_paired_by_seed():
@@ -244,7 +245,7 @@ def test_few_flips_allow_for_those_that_went_unseen():
         ((-0.2, -0.3), (-0.4, -0.1), (-0.5, -0.05), "-0.250; lower: both intervals exclude zero."),
         ((0.2, 0.3), (-0.1, 0.4), (0.1, 0.5), "not shown: the interval over seeds includes zero."),
         ((0.2, 0.3), (0.1, 0.4), (-0.1, 0.5), "not shown: the interval over items includes zero."),
-        ((0.2, 0.3), (-0.1, 0.4), (-0.1, 0.5), "the interval over seeds and the one over items includes zero."),
+        ((0.2, 0.3), (-0.1, 0.4), (-0.1, 0.5), "the interval over seeds and the one over items include zero."),
         ((0.2, 0.2), None, (0.1, 0.3), "on every seed; the interval over items excludes zero"),
         ((0.2, 0.2), None, (-0.1, 0.3), "not shown: the interval over items includes zero."),
         ((0.2,), None, (0.1, 0.3), "one seed or one item tells nothing of the spread"),
@@ -252,7 +253,7 @@ def test_few_flips_allow_for_those_that_went_unseen():
     ],
 )
 def test_readings_follow_from_the_numbers(by_seed, over_seeds, over_items, said):
-    difference = study.Difference("followed", "response_only", "base", by_seed, over_seeds, over_items)
+    difference = study.Difference(FOLLOWED, "response_only", "base", by_seed, over_seeds, over_items)
     assert said in study.reading(difference)
 
 
@@ -262,7 +263,7 @@ def test_the_page_tells_the_numbers_and_what_they_cannot_say():
     differences = [study.compare(results, measure, *arms) for measure in study.MEASURES for arms in study.PAIRS]
     facts = {
         "machine": {"cpu": "one"},
-        "options": {"seeds": (0, 1, 2), "epochs": 3.0},
+        "options": {"seeds": (0, 1, 2), "epochs": 3.0, "model": ModelConfig()},
         "data": {"num_conversations": 40, "num_dropped": 2},
     }
     text = study.page(results, differences, facts)

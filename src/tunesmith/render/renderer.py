@@ -222,13 +222,23 @@ def _examples(conversation: Conversation, train_on: str) -> list[Sequence[Messag
 
 
 def _check_flags(messages: Sequence[Message], train_on: str) -> None:
-    flagged = next((n for n, each in enumerate(messages, 1) if each.train is not None or each.part_weights), None)
-    if flagged is not None and train_on != "per_message":
+    if train_on == "per_message":
+        return
+    flagged = next((n for n, each in enumerate(messages, 1) if not _says_what_happens(each, train_on)), None)
+    if flagged is not None:
         raise MaskError(
             "train_flags",
             f"message {flagged} says whether it is to be trained ('train' or 'weight'), but render.train_on = "
             f"{train_on!r} would not listen. Take --set render.train_on=per_message, or remove the flags",
         )
+
+
+def _says_what_happens(message: Message, train_on: str) -> bool:
+    """Whether a message's flag is none, or one that asks for what is done anyway, such as OpenAI's weight of 1."""
+    if message.part_weights:
+        return False
+    usual = {"assistant": 1.0}.get(message.role, 0.0)
+    return message.train is None or (train_on == "assistant" and message.train == usual)
 
 
 def _first_untrained(strand: Strand) -> Strand:

@@ -101,12 +101,15 @@ class ChatTemplate:
     def _variables(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None, generation: bool
     ) -> dict[str, Any]:
-        return {
-            **self._given,
-            "messages": [_with_reasoning(_plain(message, "a message")) for message in messages],
-            "tools": None if tools is None else [_plain(tool, "a tool") for tool in tools],
-            "add_generation_prompt": generation,
-        }
+        try:
+            return {
+                **self._given,
+                "messages": [_with_reasoning(_plain(message, "a message")) for message in messages],
+                "tools": None if tools is None else [_plain(tool, "a tool") for tool in tools],
+                "add_generation_prompt": generation,
+            }
+        except RecursionError:
+            raise RenderError("a message or tool holds lists in lists, too deep to be read; flatten it") from None
 
     def _run(self, variables: dict[str, Any], marks: tuple[str, str] | None) -> str:
         sandbox = self._sandbox()
@@ -137,6 +140,8 @@ def _plain(value: Any, what: str) -> Any:
         return [_plain(each, what) for each in value]
     if isinstance(value, tuple):
         return tuple(_plain(each, what) for each in value)
+    if isinstance(value, str):  # an enumeration, say, which brings methods of its own
+        return str.__str__(value)
     raise RenderError(
         f"{what} holds a {kind.__name__}; a chat template is given texts, numbers, lists and mappings only"
     )
