@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding
 
 from tunesmith.errors import RenderError
-from tunesmith.render.mask.encoding import Encoder
+from tunesmith.render.mask.encoding import Encoder, ToEncode
 from tunesmith.render.mask.layout import Control, Label, Piece, RowPlan, Section
 from tunesmith.render.mask.sentinels import BREAK, apply_change
 from tunesmith.render.mask.tree import Strand
@@ -53,10 +53,11 @@ class _Fixed(NamedTuple):
 
 class _Open(NamedTuple):
     """A section whose tokens depend on the conversation. `literal_prompts`: for each cut, whether all before it is the
-    template's own."""
+    template's own; `is_simple`: at most one literal, and then a field, whose beginning shows without offsets."""
 
     section: Section
     literal_prompts: tuple[bool, ...]
+    is_simple: bool = False
 
 
 @dataclass(slots=True)
@@ -82,13 +83,14 @@ class _Todo:
     cuts: list[int]
     is_first: bool
     literal_prompts: Sequence[bool] = ()
+    is_simple: bool = False
 
-    def to_encode(self) -> Iterator[tuple[str, bool]]:
+    def to_encode(self) -> Iterator[ToEncode]:
         """What depends on the conversation: prompts up to the cuts, then the whole."""
         for cut, is_literal in zip(self.cuts, self.literal_prompts, strict=True):
             if not is_literal:
-                yield self.text[:cut], self.is_first
-        yield self.text, self.is_first
+                yield ToEncode(self.text[:cut], self.is_first, False)
+        yield ToEncode(self.text, self.is_first, not self.is_simple)
 
 
 class _Compiled(NamedTuple):
@@ -114,7 +116,7 @@ class Assembler:
             todo
             for reading, rows in zip(readings, prepared, strict=True)
             for todo in (
-                [(reading.text, reading.first is None)]
+                [ToEncode(reading.text, reading.first is None, False)]
                 if reading.text is not None
                 else (each for _, found in rows for open_one in found for each in open_one.to_encode())
             )
@@ -137,7 +139,8 @@ class Assembler:
             if isinstance(step, Section) and (step.cuts or not step.is_literal):
                 literal = tuple(all(piece.number < 0 for piece in step.pieces[:cut]) for cut in step.cuts)
                 last_cut = len(steps) if step.cuts else last_cut
-                steps.append(_Open(step, literal))
+                is_field_last = step.pieces[-1].number >= 0 and all(piece.number < 0 for piece in step.pieces[:-1])
+                steps.append(_Open(step, literal, is_field_last and len(step.pieces) <= 2))
                 continue
             if not steps or isinstance(steps[-1], _Open):
                 steps.append(_Fixed([], [], []))
@@ -199,6 +202,14 @@ class Assembler:
         ]
         encoding = next(encodings)
         ids = encoding.ids
+        if todo.is_simple:
+            literal = self.encoder.section(todo.text[: todo.ends[0]], todo.is_first) if len(todo.ends) == 2 else ()
+            if tuple(ids[: len(literal)]) == literal:
+                row.tokens += ids
+                row.counts += [len(literal), len(ids) - len(literal)] if len(todo.ends) == 2 else [len(ids)]
+                row.labels += todo.labels
+                return True
+            encoding = self.encoder.encode(todo.text, todo.is_first)
         dirty = [n for n, prompt in enumerate(prompts) if tuple(ids[: len(prompt)]) != prompt]
         if not dirty:
             row.tokens += ids
@@ -275,7 +286,8 @@ def _todo(step: _Open, filled: Filled | None) -> _Todo:
             ends.append(size)
             labels.append(label)
     cuts = [starts[cut] for cut in step.section.cuts]
-    return _Todo("".join(texts), ends, labels, cuts, step.section.is_first, step.literal_prompts)
+    is_simple = step.is_simple and len(ends) == len(step.section.pieces)
+    return _Todo("".join(texts), ends, labels, cuts, step.section.is_first, step.literal_prompts, is_simple)
 
 
 def _labeled(piece: Piece, filled: Filled | None) -> list[tuple[str, Label]]:

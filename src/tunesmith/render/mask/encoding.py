@@ -9,6 +9,7 @@ the start of an inner section (or adds it to every one).
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from tokenizers import AddedToken, Encoding, pre_tokenizers
 from tokenizers import Tokenizer as Backend
@@ -19,6 +20,14 @@ from tunesmith.model.tokenizer import Tokenizer
 # Phi-3 has </s> as an added token that is not marked special.
 _SPELLING = re.compile(r"<[|｜].+[|｜]>|</?s>|<(bos|eos|pad|unk|mask|sep|cls)>|\[(BOS|EOS|PAD|UNK|MASK|SEP|CLS)\]")
 _PROBES = ("Hello there", " Hello", "\nHello", "1 + 1", "é\n")
+
+
+class ToEncode(NamedTuple):
+    """A text to encode: is it the very first of its sequence, and does anybody ask where its tokens stand in it?"""
+
+    text: str
+    is_first: bool
+    has_offsets: bool
 
 
 class Encoder:
@@ -39,11 +48,20 @@ class Encoder:
     def control_id(self, name: str) -> int:
         return self.controls[name]
 
-    def encode_many(self, sections: Sequence[tuple[str, bool]]) -> list[Encoding]:
-        """Encode sections, each with whether it is the very first of its sequence."""
-        if self._inner is self._first or not any(first for _, first in sections):
-            return self._inner.encode_batch([text for text, _ in sections], add_special_tokens=False)
-        return [self._backend(first).encode(text, add_special_tokens=False) for text, first in sections]
+    def encode_many(self, sections: Sequence[ToEncode]) -> list[Encoding]:
+        """Encode sections together; offsets, which cost a quarter of the time, only where they are asked for."""
+        found: list[Encoding | None] = [None] * len(sections)
+        groups: dict[tuple[bool, bool], list[int]] = {}
+        for place, section in enumerate(sections):
+            is_first = section.is_first and self._inner is not self._first
+            groups.setdefault((is_first, section.has_offsets), []).append(place)
+        for (is_first, has_offsets), places in groups.items():
+            backend = self._backend(is_first)
+            encode = backend.encode_batch if has_offsets else backend.encode_batch_fast
+            encoded = encode([sections[place].text for place in places], add_special_tokens=False)
+            for place, encoding in zip(places, encoded, strict=True):
+                found[place] = encoding
+        return found  # type: ignore[return-value]
 
     def section(self, text: str, first: bool) -> tuple[int, ...]:
         """Token ids of a section that comes again and again, such as the template's own words."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.types import BranchArray, Part, Rendered, TokenArray, WeightArray
+from tunesmith.types import LINEAR, BranchArray, Part, Rendered, TokenArray, WeightArray
 
 
 class Strand(NamedTuple):
@@ -38,6 +38,8 @@ class Strand(NamedTuple):
 
 def side_by_side(conversation_id: str, strands: Sequence[Strand]) -> Rendered:
     """Each strand a sequence of its own."""
+    if len(strands) == 1:
+        return Rendered(conversation_id, strands[0].tokens, strands[0].weights, LINEAR, *strands[0][2:])
     starts = np.cumsum([0, *(strand.tokens.size for strand in strands[:-1])])
     branches = np.stack([starts, np.full(len(strands), -1)], axis=1).astype(np.int32)
     return _rendered(conversation_id, [np.concatenate(each) for each in zip(*strands, strict=True)], branches)
