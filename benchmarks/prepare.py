@@ -40,7 +40,7 @@ from tunesmith.data import DataConfig, write_data
 from tunesmith.files import StageFolder, write_json
 from tunesmith.model import ModelConfig, tokenizer_folder
 from tunesmith.render import RenderConfig, render, renderer_for
-from tunesmith.render.rendered_file import RenderedFile
+from tunesmith.render.bulk.rendered_file import RenderedFile
 
 RESULTS = Path(__file__).resolve().parent / "results" / "prepare.json"
 APPENDED_SHARE = 0.01

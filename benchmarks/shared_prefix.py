@@ -12,9 +12,6 @@ answer, drawn with `--seed`. With `--model` these are words.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Sequence
@@ -24,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 import transformers
+from common import in_turns, machine, markdown, median_ratio, write_results
 
 from tunesmith.branches import paths, split, starts_and_ends
 from tunesmith.model import ModelConfig, model_folder
@@ -155,8 +153,8 @@ def measure(
         found[layout] = gradients(model)
     seconds: dict[str, list[float]] = {layout: [] for layout in LAYOUTS}
     for number in range(rounds):
-        for layout in LAYOUTS[:: 1 if number % 2 == 0 else -1]:
-            seconds[layout].append(step(model, batches[layout]))
+        for name in in_turns(LAYOUTS, number):
+            seconds[name].append(step(model, batches[name]))
     shared, apart = (found[layout] for layout in LAYOUTS)
     measured = Measured(
         dtype,
@@ -172,40 +170,19 @@ def measure(
     return measured, apart
 
 
-def machine() -> dict[str, Any]:
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
-    return {
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "cpu": cpu,
-        "threads": torch.get_num_threads(),
-        "load_before": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-
-
 def table(results: Sequence[Measured]) -> str:
-    """A Markdown table. The last row of a number format is split / shared_prefix; of seconds, the median over the
-    rounds' own ratios."""
-    lines = [
-        "| number format | layout | rows | tokens, none of them padding | pairs seen | seconds a step, median |",
-        "|---|---|---:|---:|---:|---:|",
-    ]
+    """The last row of a number format is split / shared_prefix; of seconds, the median over the rounds' own ratios."""
+    header = {"number format": "---", "layout": "---", "rows": "---:", "tokens, none of them padding": "---:"}
+    rows: list[Sequence[object]] = []
     for each in results:
         shared, apart = LAYOUTS
         for layout in LAYOUTS:
-            numbers = f"{each.num_rows[layout]} | {each.num_tokens[layout]:,} | {each.num_seen[layout]:,}"
-            median = statistics.median(each.seconds[layout])
-            lines.append(f"| {each.dtype} | {layout} | {numbers} | {median:.2f} |")
-        tokens, seen = (sizes[apart] / sizes[shared] for sizes in (each.num_tokens, each.num_seen))
-        pairs = zip(each.seconds[apart], each.seconds[shared], strict=True)
-        seconds = statistics.median(longer / shorter for longer, shorter in pairs)
-        lines.append(f"| {each.dtype} | split / shared_prefix | | {tokens:.2f} | {seen:.2f} | {seconds:.2f} |")
-    return "\n".join(lines)
+            sizes = (each.num_rows[layout], f"{each.num_tokens[layout]:,}", f"{each.num_seen[layout]:,}")
+            rows.append((each.dtype, layout, *sizes, f"{statistics.median(each.seconds[layout]):.2f}"))
+        ratios = [sizes[apart] / sizes[shared] for sizes in (each.num_tokens, each.num_seen)]
+        ratios.append(median_ratio(each.seconds[apart], each.seconds[shared]))
+        rows.append((each.dtype, "split / shared_prefix", "", *(f"{ratio:.2f}" for ratio in ratios)))
+    return markdown({**header, "pairs seen": "---:", "seconds a step, median": "---:"}, rows)
 
 
 def gradient_lines(results: Sequence[Measured]) -> str:
@@ -248,12 +225,15 @@ def main() -> None:
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     parser.add_argument("--conversations", type=int, default=2)
     parser.add_argument("--turns", type=int, default=6)
-    parser.add_argument("--row-tokens", type=int, default=4096)
+    parser.add_argument("--row-tokens", type=int, default=3072)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    facts = machine()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    threads = str(torch.get_num_threads())
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    facts = machine({"device": device, "threads": threads, **versions})
     results = run(options)
     print(
         ", ".join(f"{name} {value}" for name, value in facts.items())
@@ -264,8 +244,7 @@ def main() -> None:
     )
     asked = {name: str(value) for name, value in vars(options).items() if name != "out"}
     content = {"machine": facts, "options": asked, "results": [each._asdict() for each in results]}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_results(options.out, content)
 
 
 if __name__ == "__main__":

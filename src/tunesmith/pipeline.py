@@ -25,7 +25,7 @@ from tunesmith.pool import add, aliases, promote, record_verdict
 from tunesmith.progress import count, format_seconds
 from tunesmith.recipe import HELDOUT, Recipe, to_toml
 from tunesmith.render import Renderer, render, renderer_for
-from tunesmith.render.rendered_file import RenderedFile
+from tunesmith.render.bulk.rendered_file import RenderedFile
 from tunesmith.train import TrainConfig, train
 from tunesmith.types import Checkpoint, Entry, Report, Verdict
 from tunesmith.verify import Item, item_from_conversation, load_scorer, read_items

@@ -21,8 +21,10 @@ from hypothesis import strategies as st
 from tunesmith.errors import ConfigError, DataError, RenderError
 from tunesmith.files import StageFolder, write_jsonl
 from tunesmith.messages import conversation_to_dict
-from tunesmith.render import RenderConfig, bulk, chunks, render, renderer_for, store
-from tunesmith.render.rendered_file import INDEX, SHARDS, RenderedFile
+from tunesmith.render import RenderConfig, render, renderer_for
+from tunesmith.render.bulk import chunks, store
+from tunesmith.render.bulk import stage as bulk
+from tunesmith.render.bulk.rendered_file import INDEX, SHARDS, RenderedFile
 from tunesmith.types import Conversation, Message, ToolCall
 
 
@@ -381,7 +383,8 @@ import dataclasses, re, sys
 from pathlib import Path
 from fakes import WordRenderer, example
 from tunesmith.files import StageFolder
-from tunesmith.render import RenderConfig, chunks, render
+from tunesmith.render import RenderConfig, render
+from tunesmith.render.bulk import chunks
 
 chunks.MEAN_CONVERSATIONS, chunks.MAX_CONVERSATIONS = 256, 512
 
@@ -485,7 +488,8 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from tunesmith.files import StageFolder
-from tunesmith.render import RenderConfig, chunks, render, renderer_for
+from tunesmith.render import RenderConfig, render, renderer_for
+from tunesmith.render.bulk import chunks
 
 # No guard for the main module, as in many a script.
 for name, size in json.loads(sys.argv.pop()).items():

@@ -118,7 +118,7 @@ def test_prompts_have_the_tokens_that_transformers_gives_them(path: Path, base: 
     for name, shape in SHAPES.items():
         if shape.twin is not None or isinstance(rendered(made, shape), RenderError):
             continue
-        asked = made.asker.asked(shape.messages, shape.tools)
+        asked = made.asker.for_prompt(shape.messages, shape.tools)
         if any(BREAK in each.content for each in asked.messages):
             continue  # our own words on tools, for a template without, hold another family's control tokens
         for index, message in enumerate(asked.messages):

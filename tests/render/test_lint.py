@@ -18,8 +18,8 @@ from tunesmith.render import RenderConfig, Renderer, renderer_for
 from tunesmith.render.lint import Again, Check, Setting, checks, lint
 from tunesmith.render.lint.checks import CHECKS
 from tunesmith.render.lint.results import Result, Results
-from tunesmith.render.tokens import Reader
-from tunesmith.render.views import AT_ONCE
+from tunesmith.render.show.tokens import Reader
+from tunesmith.render.show.views import AT_ONCE
 from tunesmith.types import Conversation, Dropped, Rendered
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}

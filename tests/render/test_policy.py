@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tunesmith.branches import sequences
 from tunesmith.errors import MaskError, RenderError
 from tunesmith.render import RenderConfig
-from tunesmith.render.policy import (
+from tunesmith.render.bulk.policy import (
     MAX_SOURCES,
     OTHERS,
     Account,

@@ -8,8 +8,9 @@ from fakes import WordRenderer, examples, same
 
 from tunesmith.errors import DataError
 from tunesmith.files import StageFolder
-from tunesmith.render import RenderConfig, chunks, render, rendered_file
-from tunesmith.render.rendered_file import INDEX, SHARDS, RenderedFile, is_rendered, open_arrays, write_arrays
+from tunesmith.render import RenderConfig, render
+from tunesmith.render.bulk import chunks, rendered_file
+from tunesmith.render.bulk.rendered_file import INDEX, SHARDS, RenderedFile, is_rendered, open_arrays, write_arrays
 from tunesmith.types import LINEAR, Rendered
 
 

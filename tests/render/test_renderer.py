@@ -183,6 +183,12 @@ def test_reasoning_without_a_place_is_refused_with_the_remedy_and_inline_is_the_
     assert trained(renderer, renderer.render(history_talk()))[0] == "<think>\nHe greets.\n</think>\n\nHello.<|im_end|>"
 
 
+def test_reasoning_in_the_content_stays_as_it_is_where_its_tags_are_plain_text(make):
+    renderer = make()
+    conversation = talk(Message("user", "2 + 3?"), Message("assistant", "<think>2 + 3</think>5"))
+    assert trained(renderer, renderer.render(conversation)) == ["<think>2 + 3</think>5<|im_end|>"]
+
+
 # Parts and messages
 
 

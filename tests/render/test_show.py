@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.render import RenderConfig, Renderer, renderer_for
-from tunesmith.render.policy import Account, Outcome
+from tunesmith.render.bulk.policy import Account, Outcome
 from tunesmith.render.show import branches, heading, legend, plain_legend, plain_text, rich_text, visible
-from tunesmith.render.show_chart import bars, bins, histogram
-from tunesmith.render.show_html import Page, html_page
-from tunesmith.render.tokens import KINDS, Reader, kinds
-from tunesmith.render.views import Sheet, View, views
+from tunesmith.render.show.chart import bars, bins, histogram
+from tunesmith.render.show.html import Page, html_page
+from tunesmith.render.show.tokens import KINDS, Reader, kinds
+from tunesmith.render.show.views import Sheet, View, views
 from tunesmith.types import Conversation, Message, Part, Rendered
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> <!-- ]]> & \u2028 \u202e \x1b[2J $data ${x}"
@@ -267,7 +267,7 @@ def test_the_page_s_data_say_what_each_token_is(renderer: Renderer, reader: Read
 
 
 def test_every_kind_of_token_has_a_style() -> None:
-    folder = Path(__file__).resolve().parents[2] / "src/tunesmith/render/page"
+    folder = Path(__file__).resolve().parents[2] / "src/tunesmith/render/show/page"
     sheet = (folder / "show.css").read_text(encoding="utf-8")
     for kind in set(KINDS) - {"context"}:
         assert f".{kind.replace(' ', '-')}" in sheet, kind

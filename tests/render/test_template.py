@@ -18,7 +18,8 @@ from hostile_templates import HOSTILE
 from jinja2.filters import FILTERS
 
 from tunesmith.errors import RenderError, TemplateRefusal
-from tunesmith.render import meter, prices, sandbox
+from tunesmith.render import sandbox
+from tunesmith.render.sandbox import meter, prices
 from tunesmith.render.template import ChatTemplate
 
 DAY = datetime.date(2025, 1, 2)

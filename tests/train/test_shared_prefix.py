@@ -17,7 +17,9 @@ FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "shared_prefix.py"
 def benchmark():
     spec = importlib.util.spec_from_file_location("shared_prefix", FILE)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FILE.parent)
+        spec.loader.exec_module(module)
     return module
 
 

@@ -60,7 +60,7 @@ def _checked(data: str, model: str, sets: list[str] | None) -> "Results":
     from tunesmith.render.lint import Setting
     from tunesmith.render.lint import lint as look
     from tunesmith.render.lint.checks import CHECKS
-    from tunesmith.render.tokens import Reader
+    from tunesmith.render.show.tokens import Reader
 
     found = opened("lint", data, model, sets)
     config = found.data.model_copy(update={"on_error": "skip"})

@@ -15,8 +15,8 @@ from tunesmith.cli.options import DEFAULT_MODEL, Model, Sets, sections
 if TYPE_CHECKING:
     from tunesmith.data import DataConfig
     from tunesmith.render import RenderConfig, Renderer
-    from tunesmith.render.tokens import Reader
-    from tunesmith.render.views import View
+    from tunesmith.render.show.tokens import Reader
+    from tunesmith.render.show.views import View
     from tunesmith.types import Conversation
 
 NUM_PRINTED = 3
@@ -65,8 +65,8 @@ def show(
     """
     from tunesmith.data import data as stream
     from tunesmith.errors import ConfigError
-    from tunesmith.render.tokens import Reader
-    from tunesmith.render.views import views
+    from tunesmith.render.show.tokens import Reader
+    from tunesmith.render.show.views import views
 
     if sum(each is not None for each in (limit, longest, most_truncated)) > 1:
         raise ConfigError("--limit, --longest and --most-truncated each say which to show; give one of them")
@@ -121,7 +121,7 @@ def _largest(views: "Iterable[View]", longest: int | None, most_truncated: int |
 
 
 def _is_from(conversation: "Conversation", source: str | None) -> bool:
-    from tunesmith.render.policy import source_file
+    from tunesmith.render.bulk.policy import source_file
 
     return source is None or source in (conversation.source, source_file(conversation.source))
 
@@ -138,7 +138,7 @@ def _write_page(
     from tunesmith.cli.console import console
     from tunesmith.files import atomic_write
     from tunesmith.progress import count
-    from tunesmith.render.show_html import Page, html_page
+    from tunesmith.render.show.html import Page, html_page
 
     page = Page()
     for view in _some(views):

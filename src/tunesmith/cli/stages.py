@@ -120,7 +120,7 @@ def pack(
     from tunesmith.pack import PackConfig
     from tunesmith.pack import pack as pack_all
     from tunesmith.pipeline import batch_preview
-    from tunesmith.render.rendered_file import RenderedFile
+    from tunesmith.render.bulk.rendered_file import RenderedFile
     from tunesmith.train import TrainConfig
 
     values = sections("pack", sets, "pack", "train")

@@ -61,7 +61,7 @@ def train(
     """
     if not dry_run:
         _check_out(out, resume)
-    from tunesmith.render.rendered_file import is_rendered
+    from tunesmith.render.bulk.rendered_file import is_rendered
 
     if is_rendered(source):
         return _train_rendered(source, out, model, sets or [], dry_run, resume)
@@ -131,7 +131,7 @@ def _train_rendered(folder: Path, out: Path, model: str | None, sets: list[str],
     from tunesmith.files import RunDir
     from tunesmith.model import ModelConfig, model_folder
     from tunesmith.pack import PackConfig, pack
-    from tunesmith.render.rendered_file import RenderedFile
+    from tunesmith.render.bulk.rendered_file import RenderedFile
     from tunesmith.train import TrainConfig
 
     values = sections("train", sets, "train", "pack", "model")

@@ -112,7 +112,7 @@ def render(
     Raises RenderError at the first conversation that cannot be rendered, or that is too long when no policy is
     named; what was finished is kept for the next attempt. Counts in equal counts out plus dropped.
     """
-    from tunesmith.render.bulk import render_all
+    from tunesmith.render.bulk.stage import render_all
 
     facts = render_all(config, renderer, conversations, folder.path)
     if facts["num_out"] == 0:

@@ -85,12 +85,12 @@ class TemplateRenderer:
         self, messages: Sequence[Message], tools: Sequence[Any] = (), *, continue_last: bool = False
     ) -> TokenArray:
         """The tokens before the next assistant message, or, with `continue_last`, before the rest of the last one."""
-        asked = self.asker.asked(messages, tools)
+        asked = self.asker.for_prompt(messages, tools)
         text = self.asker.continued_text(asked) if continue_last else self.asker.text(asked, len(asked.messages), True)
         return np.fromiter(self._encode_text(self._with_bos(text)), np.int32)
 
     def completion_text(self, message: Message) -> str:
-        asked = self.asker.asked([Message("user", "Hello"), message], ())
+        asked = self.asker.for_prompt([Message("user", "Hello"), message], ())
         _, turn, values = self.reader.proven_turn(asked, 1)
         text = fill(turn.completion, values)
         if text is None:

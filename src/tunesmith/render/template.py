@@ -1,7 +1,7 @@
 """Chat templates: Jinja text that turns messages into one text, rendered as transformers renders it, in a sandbox.
 
 A template is somebody else's program. It sees the messages, tools, special tokens and options as plain JSON values, and
-nothing else; what it may use of time and memory is bounded (see sandbox.py).
+nothing else; what it may use of time and memory is bounded (see sandbox/).
 """
 
 import datetime
@@ -12,8 +12,8 @@ from typing import Any
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
 
 from tunesmith.errors import RenderError, TemplateRefusal
-from tunesmith.render.meter import LimitReached
 from tunesmith.render.sandbox import Refused, Sandbox, sandbox_for
+from tunesmith.render.sandbox.meter import LimitReached
 
 _GIVEN = ("messages", "tools", "add_generation_prompt")
 _REASONING_NAMES = ("reasoning_content", "thinking", "reasoning")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import ModelError
 from tunesmith.model import ModelConfig
-from tunesmith.render.rendered_file import RenderedFile
+from tunesmith.render.bulk.rendered_file import RenderedFile
 from tunesmith.train import TrainConfig
 from tunesmith.types import Rendered
 

@@ -14,8 +14,8 @@ from tunesmith.messages import shown
 from tunesmith.model.tokenizer import Tokenizer
 from tunesmith.render import RenderConfig, Renderer
 from tunesmith.render.lint.results import Example, Level, Result, Results, worst
-from tunesmith.render.tokens import Reader
-from tunesmith.render.views import View, views
+from tunesmith.render.show.tokens import Reader
+from tunesmith.render.show.views import View, views
 from tunesmith.types import Conversation, Dropped
 
 MAX_EXAMPLES = 3

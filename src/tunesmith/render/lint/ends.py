@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.render.lint import Check, Kind, Setting
-from tunesmith.render.views import Sheet, View
+from tunesmith.render.show.views import Sheet, View
 from tunesmith.types import Conversation, Rendered
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from tunesmith.render.lint import Check, Kind, excerpt, reason_of
 from tunesmith.render.lint.results import Level
 from tunesmith.render.lint.tools import is_encoded_twice
-from tunesmith.render.views import View
+from tunesmith.render.show.views import View
 from tunesmith.types import Conversation, Dropped, Message
 
 INLINE = "<think>"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tunesmith.messages import message_to_dict
 from tunesmith.render.lint import MAX_EXAMPLES, Again, Check, Kind, Setting, excerpt
-from tunesmith.render.views import View
+from tunesmith.render.show.views import View
 from tunesmith.text.minhash import near_duplicate_clusters
 from tunesmith.types import Conversation, Message
 

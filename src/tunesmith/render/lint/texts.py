@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from tunesmith.render.lint import Check, Kind, Setting, excerpt
-from tunesmith.render.views import View
+from tunesmith.render.show.views import View
 from tunesmith.types import Conversation
 
 FOREIGN = re.compile(

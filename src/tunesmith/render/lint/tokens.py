@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tunesmith.render.bulk.policy import NOTHING_TRAINED
 from tunesmith.render.lint import Check, Kind, Setting
 from tunesmith.render.lint.results import Level
-from tunesmith.render.policy import NOTHING_TRAINED
-from tunesmith.render.show_chart import bars, bins
-from tunesmith.render.views import View
+from tunesmith.render.show.chart import bars, bins
+from tunesmith.render.show.views import View
 from tunesmith.types import Dropped
 
 LOW_SHARE = 0.01

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tunesmith.render.lint import Check, Kind, excerpt, reason_of
-from tunesmith.render.views import View
+from tunesmith.render.show.views import View
 from tunesmith.types import Dropped, Part, Rendered
 
 PYTHON_WORD = re.compile(r"\b(?:True|False|None)\b")

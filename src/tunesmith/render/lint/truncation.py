@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from tunesmith.progress import count
+from tunesmith.render.bulk.policy import Account, Ledger
 from tunesmith.render.lint import Check, Kind, Setting
-from tunesmith.render.policy import Account, Ledger
-from tunesmith.render.views import View
+from tunesmith.render.show.views import View
 
 NUM_BOOKED_AT_ONCE = 1024
 MAX_SHOWN_SOURCES = 10

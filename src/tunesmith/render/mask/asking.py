@@ -9,6 +9,7 @@ from tunesmith.errors import RenderError
 from tunesmith.render.mask.encoding import Encoder
 from tunesmith.render.mask.sentinels import BREAK, SLOT, Field, filled, word
 from tunesmith.render.mask.wire import (
+    THINK_OPEN,
     Wire,
     function_schema,
     inline_tools,
@@ -36,21 +37,40 @@ class Asker:
         self.template = template
         self.wire = wire
         self._pattern = encoder.pattern
+        self._controls = encoder.controls
         self._openings = _first_characters(encoder.controls)
 
     def spellings(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> Iterator[Asked]:
         """The ways to put a conversation to the template, the likelier first.
 
-        Data that itself has its reasoning in the content keeps it there where the template has no other place.
+        Data that itself has its reasoning in the content keeps it there where the template has no other place: as it
+        is, or, where the tokenizer has the tags as control tokens, with these around it.
         """
-        yield self.asked(messages, tools)
-        if self.wire.reasoning is None and any(split_reasoning(each) is not each for each in messages):
+        if self.wire.reasoning is not None or all(split_reasoning(each) is each for each in messages):
+            yield self.asked(messages, tools)
+        elif THINK_OPEN not in self._controls:
+            yield self.asked(messages, tools, splits=False)
+        else:
+            yield self.asked(messages, tools)
             yield self.asked(messages, tools, replace(self.wire, reasoning="inline"))
 
-    def asked(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], wire: Wire | None = None) -> Asked:
-        """Messages and tools as they are put to the template; control tokens spelled out in them are broken up."""
+    def for_prompt(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> Asked:
+        """The way in which earlier answers keep the reasoning that they came with, as far as the template lets them."""
+        return list(self.spellings(messages, tools))[-1]
+
+    def asked(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]],
+        wire: Wire | None = None,
+        splits: bool = True,
+    ) -> Asked:
+        """Messages and tools as they are put to the template; control tokens spelled out in them are broken up.
+
+        `splits`: reasoning that stands in the content is taken out of it, for the place that `wire` gives it.
+        """
         wire = wire or self.wire
-        given = [split_reasoning(message) for message in messages]
+        given = [split_reasoning(message) for message in messages] if splits else list(messages)
         schemas = [function_schema(tool) for tool in tools]
         uses_tools = bool(tools) or any(each.tool_calls or each.role == "tool" for each in given)
         if uses_tools and wire.has_tools:

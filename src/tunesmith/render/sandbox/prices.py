@@ -13,8 +13,8 @@ from typing import Any
 from jinja2.filters import FILTERS
 from jinja2.tests import TESTS
 
-from tunesmith.render.meter import ITEM, WIDTH, LimitReached, Meter
-from tunesmith.render.operators import Function, held, price_percent, settled, weighed
+from tunesmith.render.sandbox.meter import ITEM, WIDTH, LimitReached, Meter
+from tunesmith.render.sandbox.operators import Function, held, price_percent, settled, weighed
 
 Price = Callable[[Meter, str, tuple[Any, ...]], None]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tunesmith.errors import ConfigError, DataError, RenderError
 from tunesmith.model import cache_folder
-from tunesmith.render.rendered_file import SUFFIX, open_arrays
+from tunesmith.render.bulk.rendered_file import SUFFIX, open_arrays
 
 LIMIT_VARIABLE = "TUNESMITH_RENDER_CACHE_GB"
 DEFAULT_LIMIT_GB = 20.0

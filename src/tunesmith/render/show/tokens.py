@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tunesmith.render import Renderer
-from tunesmith.render.views import Sheet
+from tunesmith.render.show.views import Sheet
 from tunesmith.types import Conversation, Part, TokenArray
 
 MOST_BYTES = 4  # of one character in UTF-8

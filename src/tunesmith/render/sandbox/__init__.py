@@ -29,10 +29,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Cycler, Joiner, Namespace
 from markupsafe import Markup
 
-from tunesmith.render import prices
-from tunesmith.render.meter import ITEM, WIDTH, LimitReached, Meter
-from tunesmith.render.operators import Formatter, operators, settled
-from tunesmith.render.rewrite import rewrite
+from tunesmith.render.sandbox import prices
+from tunesmith.render.sandbox.meter import ITEM, WIDTH, LimitReached, Meter
+from tunesmith.render.sandbox.operators import Formatter, operators, settled
+from tunesmith.render.sandbox.rewrite import rewrite
 
 MOST_CHARACTERS = 250_000
 """The longest source of a template; the longest known is a fifteenth of it."""

@@ -12,8 +12,8 @@ from operator import itemgetter
 
 from rich.text import Text
 
-from tunesmith.render.tokens import TRAINED_KINDS, Reader, kinds
-from tunesmith.render.views import Sheet, View
+from tunesmith.render.show.tokens import TRAINED_KINDS, Reader, kinds
+from tunesmith.render.show.views import Sheet, View
 
 LINE_BREAK = "⏎"
 OPEN, CLOSE = "⟦", "⟧"

@@ -17,11 +17,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tunesmith.render.policy import source_file
+from tunesmith.render.bulk.policy import source_file
 from tunesmith.render.show import FATES, MEANINGS, visible
-from tunesmith.render.show_chart import histogram
-from tunesmith.render.tokens import KINDS, Reader, kinds
-from tunesmith.render.views import Sheet, View
+from tunesmith.render.show.chart import histogram
+from tunesmith.render.show.tokens import KINDS, Reader, kinds
+from tunesmith.render.show.views import Sheet, View
 
 FOLDER = Path(__file__).parent / "page"
 

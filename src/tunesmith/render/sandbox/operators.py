@@ -12,7 +12,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import pass_context
 
-from tunesmith.render.meter import BITS, ITEM, WIDTH, LimitReached, Meter
+from tunesmith.render.sandbox.meter import BITS, ITEM, WIDTH, LimitReached, Meter
 
 Function = Callable[..., Any]
 
