@@ -3,9 +3,12 @@
 import json
 import shlex
 
+import pytest
 from typer.testing import CliRunner
 
 from tunesmith.cli import app
+
+pytestmark = pytest.mark.slow
 
 RECIPE = """name = "sums"
 [data]

@@ -25,7 +25,7 @@ from tunesmith.types import Conversation, Message, Rendered
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 TEMPLATES = sorted((SHARED_DATA / "chat_templates").glob("*.jinja")) if SHARED_DATA.is_dir() else []
-BASES = ["qwen2", "phi-3", pytest.param("gpt-2", marks=pytest.mark.slow)]
+BASES = ["qwen2", *(pytest.param(base, marks=pytest.mark.slow) for base in ("gpt-2", "phi-3"))]
 TOKENIZERS = SHARED_DATA / "tokenizers"
 pytestmark = pytest.mark.skipif(not TEMPLATES, reason="the shared templates are not on this machine")
 
