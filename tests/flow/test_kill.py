@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tunesmith.pipeline import run
 from tunesmith.recipe import build_recipe
 
@@ -15,6 +17,7 @@ CODE = (
 )
 
 
+@pytest.mark.slow
 def test_sigkill_during_training_loses_nothing(tmp_path, tiny_model_folder):
     rows = [{"prompt": f"what is {n} plus two?", "completion": str(n + 2)} for n in range(40)]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

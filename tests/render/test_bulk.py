@@ -515,7 +515,9 @@ def start(tmp_path, folder, path, out):
 
 def children_of(pid):
     """The processes that `pid` started to work for it, the system's helper for shared resources left out."""
-    listed = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
     rows = [line.split(None, 1) for line in listed.stdout.splitlines()]
     return [int(row[0]) for row in rows if "spawn_main" in row[1]]
 
