@@ -6,11 +6,12 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+SHARED ?= ../shared/data
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test test-all check format reference build clean
+.PHONY: help quickstart test test-all check format reference templates build clean
 
 help:
 	@echo "make quickstart   set up and run the shipped example end to end (minutes)"
@@ -19,6 +20,7 @@ help:
 	@echo "make check        lint, format and types"
 	@echo "make format       let ruff mend what it can"
 	@echo "make reference    write docs/cli.md and docs/recipe.md from the code"
+	@echo "make templates    write docs/templates.md from real chat templates (SHARED=FOLDER)"
 	@echo "make build        the wheel, in dist/"
 	@echo "make clean        remove the virtual environment and what was built"
 
@@ -42,6 +44,9 @@ format: $(VENV)/.dev
 
 reference: $(VENV)/.dev
 	$(BIN)/python -m tunesmith.cli.reference docs
+
+templates: $(VENV)/.dev
+	$(BIN)/python scripts/template_table.py $(SHARED) docs/templates.md
 
 build: $(VENV)/.dev
 	$(BIN)/python -m build --wheel

@@ -7,12 +7,13 @@ branch that this one continues, up to the parent, and so on to the root.
 Shapes: T tokens, B branches.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.types import LINEAR, BranchArray, Rendered
+from tunesmith.types import LINEAR, BranchArray, Rendered, WeightArray
 
 PlaceArray = NDArray[np.int64]
 
@@ -69,14 +70,26 @@ def split(rendered: Rendered) -> list[Rendered]:
     for places in sequences(rendered.branches, rendered.num_tokens):
         weights = np.where(is_taken_T[places], np.float32(0), rendered.loss_weights[places])
         is_taken_T[places] = True
-        apart.append(
-            replace(
-                rendered,
-                tokens=rendered.tokens[places],
-                loss_weights=weights,
-                branches=LINEAR,
-                parts=None if rendered.parts is None else rendered.parts[places],
-                messages=None if rendered.messages is None else rendered.messages[places],
-            )
-        )
+        apart.append(taken(rendered, places, weights))
     return apart
+
+
+def taken(rendered: Rendered, places: PlaceArray, weights: WeightArray) -> Rendered:
+    """The tokens at `places` as one plain sequence, with these loss weights."""
+    return replace(
+        rendered,
+        tokens=rendered.tokens[places],
+        loss_weights=weights,
+        branches=LINEAR,
+        parts=None if rendered.parts is None else rendered.parts[places],
+        messages=None if rendered.messages is None else rendered.messages[places],
+    )
+
+
+def joined_branches(members: Sequence[Rendered]) -> BranchArray:
+    """The branches of conversations laid end to end, moved to their new places."""
+    moved, offset = [], 0
+    for each in members:
+        moved.append(np.where(each.branches < 0, -1, each.branches + offset))
+        offset += each.num_tokens
+    return np.concatenate(moved).astype(np.int32)

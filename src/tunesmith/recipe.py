@@ -165,6 +165,9 @@ def _make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
     model = values.get("model")
     if isinstance(model, dict) and isinstance(model.get("name"), str) and model["name"].startswith(("./", "../")):
         model["name"] = _absolute(model["name"], folder)
+    render = values.get("render")
+    if isinstance(render, dict) and isinstance(render.get("template"), str):
+        render["template"] = _absolute(render["template"], folder)
     evaluation = values.get("evaluate")
     tasks = evaluation.get("tasks") if isinstance(evaluation, dict) else None
     for task in tasks if isinstance(tasks, list) else ():

@@ -5,6 +5,8 @@ trained but earlier turns, the stop token is, the trained text is the message's,
 """
 
 import json
+import subprocess
+import sys
 import unicodedata
 from functools import cache
 from pathlib import Path
@@ -62,13 +64,12 @@ def check_contract(made: TemplateRenderer, shape: Shape, found: Rendered, name: 
             check_turn(made, shape, found, rows, index, name)
     # Nothing is trained but what some turn must produce.
     trained = found.messages[found.loss_weights > 0]
-    roles = {shape.messages[index - made_offset(made, shape)].role for index in trained.tolist()}
+    roles = {shape.messages[index].role for index in trained.tolist()}
     assert roles == {"assistant"}, name
 
 
 def check_turn(made: TemplateRenderer, shape: Shape, found: Rendered, rows: list[Any], index: int, name: str) -> None:
-    offset = made_offset(made, shape)
-    own = np.flatnonzero((found.loss_weights > 0) & (found.messages == index + offset))
+    own = np.flatnonzero((found.loss_weights > 0) & (found.messages == index))
     assert own.size, (name, index)
     prompt = made.prompt(shape.messages[:index], shape.tools)
     row = next(row for row in rows if own[-1] in row and np.array_equal(found.tokens[row[: prompt.size]], prompt))
@@ -81,12 +82,6 @@ def check_turn(made: TemplateRenderer, shape: Shape, found: Rendered, rows: list
     for leaf in expected_texts(shape.messages[index]):
         forms = (leaf, json.dumps(leaf, ensure_ascii=False)[1:-1])
         assert any(unicodedata.normalize("NFC", form) in text for form in forms), (name, leaf, text)
-
-
-def made_offset(made: TemplateRenderer, shape: Shape) -> int:
-    """A system message that introduces tools to a template without tools moves the others by one."""
-    is_moved = shape.tools and not made.wire.has_tools and shape.messages[0].role not in ("system", "developer")
-    return 1 if is_moved else 0
 
 
 def expected_texts(message: Message) -> list[str]:
@@ -140,7 +135,15 @@ def test_prompts_have_the_tokens_that_transformers_gives_them(path: Path, base: 
                     # transformers leaves a content of None out, which some templates do not survive.
                     assert any(message["content"] is None for message in wire)
                     continue
-                ours = made.prompt(shape.messages[: index - made_offset(made, shape)], shape.tools)
+                ours = made.prompt(shape.messages[:index], shape.tools)
                 assert ours.tolist() == theirs, (name, index)
                 num_compared += 1
     assert num_compared >= 5
+
+
+@pytest.mark.slow
+def test_the_page_on_templates_is_current(tmp_path: Path):
+    root = Path(__file__).resolve().parents[2]
+    page = tmp_path / "templates.md"
+    subprocess.run([sys.executable, root / "scripts" / "template_table.py", SHARED_DATA, page], check=True)
+    assert page.read_text() == (root / "docs" / "templates.md").read_text(), "make templates"

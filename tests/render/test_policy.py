@@ -9,14 +9,10 @@ from hypothesis import strategies as st
 from tunesmith.branches import sequences
 from tunesmith.errors import MaskError, RenderError
 from tunesmith.render import RenderConfig
+from tunesmith.render.bulk.ledger import MAX_SOURCES, OTHERS, Account, Ledger, source_file
 from tunesmith.render.bulk.policy import (
-    MAX_SOURCES,
-    OTHERS,
-    Account,
-    Ledger,
     apply_policy,
     longest_sequence,
-    source_file,
 )
 from tunesmith.types import Conversation, Message, Rendered
 

@@ -1,6 +1,7 @@
 """What is trained, by template and by train_on, on a tiny tokenizer; and every refusal by its name."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,40 @@ def test_each_token_knows_its_message_and_part(make):
         assert renderer.text(rendered.tokens[chosen]) == text
     control = rendered.parts == Part.CONTROL
     assert set(renderer.stop_tokens) <= set(rendered.tokens[control].tolist())
+
+
+def test_messages_are_numbered_as_in_the_data_whatever_was_put_before_them(make):
+    tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
+    rendered = make().render(talk(tools=(tool,)))
+    assert set(rendered.messages[rendered.loss_weights > 0].tolist()) == {1, 3}
+    apart = make(train_on="response_only").render(talk())
+    assert set(apart.messages[apart.loss_weights > 0].tolist()) == {1, 3}
+
+
+def test_a_question_that_is_trained_weighs_once_in_a_tree(make):
+    messages = tuple(replace(each, train=1.0) for each in history_talk().messages)
+    for layout in ("shared_prefix", "split"):
+        rendered = make(HISTORY, train_on="per_message", layout=layout).render(talk(*messages))
+        for number, text in ((0, "Hi"), (2, "Bye")):
+            chosen = (rendered.messages == number) & (rendered.loss_weights > 0)
+            assert make(HISTORY).text(rendered.tokens[chosen]) == text
+            assert (rendered.loss_weights[chosen] == 1).all()
+
+
+def test_a_question_behind_the_last_trained_answer_is_refused(make):
+    messages = (*TALK, Message("user", "Again", train=1.0))
+    with pytest.raises(MaskError, match="behind the last trained answer") as caught:
+        make(train_on="per_message").render(talk(*messages))
+    assert caught.value.name == "train_flags"
+
+
+def test_a_whole_conversation_loses_no_message_either(make):
+    template = CHATML.replace(
+        "{% for message in messages %}", "{% for message in messages if message.role != 'system' %}"
+    )
+    with pytest.raises(MaskError) as caught:
+        make(template, train_on="all").render(talk(Message("system", "Be brief."), *TALK))
+    assert caught.value.name == "message_lost"
 
 
 # Refusals by name

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tunesmith.cli.app import app, example
 from tunesmith.cli.options import DEFAULT_MODEL, Model, Out, Pool, Sets, do_stage, sections
+
+if TYPE_CHECKING:
+    from tunesmith.recipe import Recipe
 
 EXIT_CODES = {"PASS": 0, "INCONCLUSIVE": 3, "FAIL": 4}
 
@@ -54,28 +57,16 @@ def evaluate(
     and samples.jsonl with every answer.
     """
     from tunesmith.cli.speakers import load, named
-    from tunesmith.evaluate import TaskConfig
     from tunesmith.evaluate import evaluate as ask
     from tunesmith.pipeline import prepare_tasks
-    from tunesmith.recipe import build_recipe
     from tunesmith.render import RenderConfig
 
     values = sections("evaluate", sets, "evaluate", "data", "model", "render")
     speaker = named(model, pool, adapter, **values["model"])
     if values["render"]:
         speaker = replace(speaker, render=RenderConfig.parse(values["render"], "render"))
-    task = TaskConfig.parse(
-        {"name": _task_name(items), "path": items, "scorer": scorer, "split": split, "max_tokens": max_tokens}
-        | {"max_items": max_items},
-        "command line",
-    )
-    recipe = build_recipe(
-        {
-            "name": "evaluate",
-            "data": {"paths": [items], **values["data"]},
-            "evaluate": {"tasks": [task.model_dump()], **values["evaluate"]},
-        }
-    )
+    asked = {"name": _task_name(items), "path": items, "scorer": scorer, "split": split}
+    recipe = _recipe({**asked, "max_tokens": max_tokens, "max_items": max_items}, values)
     tasks = prepare_tasks(recipe, Path("heldout.jsonl"))
 
     def work(folder: Path) -> dict[str, Any]:
@@ -87,6 +78,16 @@ def evaluate(
     inputs = [recipe.evaluate.batch_prompts, marks, speaker.digest, speaker.config.dtype, speaker.render]
     _, was_done = do_stage(out, "evaluate", inputs, work)
     _print_report(out, speaker.label, was_done)
+
+
+def _recipe(task: dict[str, Any], values: dict[str, Any]) -> "Recipe":
+    """A recipe that holds one task, told by the command line, and what `--set` says."""
+    from tunesmith.evaluate import TaskConfig
+    from tunesmith.recipe import build_recipe
+
+    told = TaskConfig.parse(task, "command line").model_dump()
+    data = {"paths": [task["path"]], **values["data"]}
+    return build_recipe({"name": "evaluate", "data": data, "evaluate": {"tasks": [told], **values["evaluate"]}})
 
 
 def _task_name(items: str) -> str:

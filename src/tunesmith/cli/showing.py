@@ -121,7 +121,7 @@ def _largest(views: "Iterable[View]", longest: int | None, most_truncated: int |
 
 
 def _is_from(conversation: "Conversation", source: str | None) -> bool:
-    from tunesmith.render.bulk.policy import source_file
+    from tunesmith.render.bulk.ledger import source_file
 
     return source is None or source in (conversation.source, source_file(conversation.source))
 

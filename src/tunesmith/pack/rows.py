@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tunesmith.branches import joined_branches
 from tunesmith.pack.fit import best_fit_decreasing, members_of, next_fit, sort_stably
 from tunesmith.types import BranchArray, Rendered, Row, TokenArray
 
@@ -32,7 +33,7 @@ def row_of(members: Sequence[Rendered]) -> Row:
         loss_weights=np.concatenate([each.loss_weights for each in members]).astype(np.float32),
         positions=np.concatenate([positions_of(each.branches, each.num_tokens) for each in members]),
         segments=np.repeat(np.arange(len(members), dtype=np.int32), [each.num_tokens for each in members]),
-        branches=_joined_branches(members),
+        branches=joined_branches(members),
         conversation_ids=tuple(each.conversation_id for each in members),
     )
 
@@ -45,12 +46,3 @@ def positions_of(branches: BranchArray, num_tokens: int) -> TokenArray:
         first = positions[parent] + 1 if parent >= 0 else 0
         positions[start:end] += first - start
     return positions
-
-
-def _joined_branches(members: Sequence[Rendered]) -> BranchArray:
-    """The branches of all members, moved to the row's indices."""
-    moved, offset = [], 0
-    for each in members:
-        moved.append(np.where(each.branches < 0, -1, each.branches + offset))
-        offset += each.num_tokens
-    return np.concatenate(moved).astype(np.int32)

@@ -5,6 +5,7 @@ tokens of a prompt for generation, by the same steps, so that the two cannot dri
 template, proves what is trained in independent ways that must agree, and refuses what it cannot prove.
 """
 
+import datetime
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -53,7 +54,7 @@ class RenderConfig(Config):
     template_options: dict[str, Any] = Field(default_factory=dict)
     """Values handed to the template, for example enable_thinking = false."""
 
-    date: str | None = None
+    date: datetime.date | None = None
     """The day (YYYY-MM-DD) that a template which asks for the date is told; today where this is left out."""
 
     def for_answers(self) -> "RenderConfig":

@@ -29,7 +29,8 @@ from tunesmith.render.mask.wire import asked, find_wire
 from tunesmith.render.template import ChatTemplate
 from tunesmith.types import Conversation, Message, Rendered, TokenArray
 
-_VERSION = 1
+# Raise it when the tokens, weights or labels of some conversation change: rendered shards are then made anew.
+_VERSION = 2
 
 
 class TemplateRenderer:
@@ -121,8 +122,11 @@ class TemplateRenderer:
         examples = _examples(conversation, self.config.train_on)
         rows: list[Filled] = []
         tools = () if self.config.train_on == "response_only" else conversation.tools
-        for messages in examples:
-            rows += self.reader.rows(messages, tools)
+        for messages, origins in examples:
+            for row in self.reader.rows(messages, tools):
+                num_ours = len(row.messages) - len(messages)  # a system message that introduces tools
+                numbers = [-1] * num_ours + (origins or list(range(len(messages))))
+                rows.append(row._replace(origins=numbers) if num_ours or origins else row)
         return Reading(tuple(rows))
 
     # The first token
@@ -203,22 +207,23 @@ def _template_source(tokenizer: Tokenizer, config: RenderConfig) -> tuple[str, s
 
 
 def _today(config: RenderConfig) -> datetime.date:
-    return datetime.date.fromisoformat(config.date) if config.date else datetime.date.today()
+    return config.date or datetime.date.today()
 
 
-def _examples(conversation: Conversation, train_on: str) -> list[Sequence[Message]]:
-    """The message lists to render: one, or, for response_only, each answer behind an empty question.
+def _examples(conversation: Conversation, train_on: str) -> list[tuple[Sequence[Message], list[int] | None]]:
+    """The message lists to render: one, or, for response_only, each answer behind an empty question, with the numbers
+    of its messages in the data.
 
     Response tuning trains p(response) without its instruction (Hewitt et al. 2024, "Instruction following without
     instruction tuning"): the same template with the user's text left empty.
     """
     messages = conversation.messages
     if train_on != "response_only":
-        return [messages]
-    answers = [each for each in messages if each.role == "assistant"]
+        return [(messages, None)]
+    answers = [number for number, each in enumerate(messages) if each.role == "assistant"]
     if not answers:
         raise MaskError("nothing_trained", "no assistant message, so nothing could be trained")
-    return [(Message("user", ""), answer) for answer in answers]
+    return [((Message("user", ""), messages[number]), [-1, number]) for number in answers]
 
 
 def _check_flags(messages: Sequence[Message], train_on: str) -> None:

@@ -8,41 +8,20 @@ Shapes: T tokens of a conversation, K of them kept in one sequence.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.branches import PlaceArray, sequences, starts_and_ends
+from tunesmith.branches import PlaceArray, joined_branches, sequences, starts_and_ends, taken
 from tunesmith.errors import MaskError, RenderError
-from tunesmith.types import LINEAR, BranchArray, Conversation, Message, Rendered, TokenArray, WeightArray
+from tunesmith.render.bulk.ledger import Account
+from tunesmith.types import BranchArray, Conversation, Message, Rendered, TokenArray, WeightArray
 
 if TYPE_CHECKING:
     from tunesmith.render import RenderConfig, Renderer
 
 REFUSED, TOO_LONG, NOTHING_TRAINED = "refused", "too_long", "nothing_trained"
-MAX_SOURCES = 1000
-OTHERS = "(other files)"
-
-
-class Account(NamedTuple):
-    """What became of one conversation. `num_pieces` counts the Rendered that it became, `num_without_context` those
-    of them that lost the messages before them; repeated tokens stand in several sequences."""
-
-    num_in: int = 1
-    num_out: int = 0
-    num_affected: int = 0
-    num_pieces: int = 0
-    num_without_context: int = 0
-    num_tokens_in: int = 0
-    num_tokens_repeated: int = 0
-    num_tokens_out: int = 0
-    num_tokens_cut: int = 0
-    num_supervised_in: int = 0
-    num_supervised_repeated: int = 0
-    num_supervised_out: int = 0
-    num_supervised_cut: int = 0
-    num_stop_tokens_cut: int = 0
 
 
 class Drop(NamedTuple):
@@ -182,7 +161,7 @@ def _windows(config: "RenderConfig", rendered: Rendered, stops: tuple[int, ...])
         weights = rendered.loss_weights[places]
         weights[0] = weights[0] if start == 0 else 0.0
         if weights.any():
-            kept.append(_sequence(rendered, places, weights))
+            kept.append(taken(rendered, places, weights))
     return _outcome(rendered, kept, (), stops, num_without_context=max(0, len(kept) - 1))
 
 
@@ -305,7 +284,7 @@ def _truncated(config: "RenderConfig", bos: int | None, rendered: Rendered, stop
         places_K, weights_K = cut
         is_kept_T[path[places_K]] = True
         is_taken_T[path[places_K[weights_K != 0]]] = True
-        found.append(_sequence(rendered, path[places_K], weights_K))
+        found.append(taken(rendered, path[places_K], weights_K))
     kept = (_side_by_side(found),) if any(each.loss_weights.any() for each in found) else ()
     num_cut = rendered.num_tokens - int(is_kept_T.sum()) if kept else None
     return _outcome(rendered, kept, drops, stops, num_cut=num_cut)
@@ -348,24 +327,13 @@ def _without_end(weights_T: WeightArray, max_tokens: int) -> tuple[PlaceArray, W
     return places_K, weights_T[places_K]
 
 
-def _sequence(rendered: Rendered, places_K: PlaceArray, weights_K: WeightArray) -> Rendered:
-    return replace(
-        rendered,
-        tokens=rendered.tokens[places_K],
-        loss_weights=weights_K,
-        branches=LINEAR,
-        parts=None if rendered.parts is None else rendered.parts[places_K],
-        messages=None if rendered.messages is None else rendered.messages[places_K],
-    )
-
-
 def _pruned(rendered: Rendered, is_kept_T: NDArray[np.bool_]) -> Rendered:
     """The tree of the tokens to keep; whoever keeps a token keeps all that it sees."""
     moved_T = np.cumsum(is_kept_T) - 1
     starts, parents = rendered.branches[:, 0], rendered.branches[:, 1]
     branches = np.stack([moved_T[starts], np.where(parents < 0, -1, moved_T[parents])], axis=1)
     places_K = np.flatnonzero(is_kept_T)
-    sequence = _sequence(rendered, places_K, rendered.loss_weights[places_K])
+    sequence = taken(rendered, places_K, rendered.loss_weights[places_K])
     return replace(sequence, branches=branches[is_kept_T[starts]].astype(np.int32))
 
 
@@ -373,66 +341,13 @@ def _side_by_side(found: Sequence[Rendered]) -> Rendered:
     """Several trees of one conversation as one, with several roots."""
     if len(found) == 1:
         return found[0]
-    moved, offset = [], 0
-    for each in found:
-        parents = each.branches[:, 1]
-        parents = np.where(parents < 0, -1, parents + offset)
-        moved.append(np.stack([each.branches[:, 0] + offset, parents], axis=1))
-        offset += each.num_tokens
     parts = [each.parts for each in found if each.parts is not None]
     messages = [each.messages for each in found if each.messages is not None]
     return Rendered(
         found[0].conversation_id,
         np.concatenate([each.tokens for each in found]),
         np.concatenate([each.loss_weights for each in found]),
-        np.concatenate(moved).astype(np.int32),
+        joined_branches(found),
         np.concatenate(parts) if parts else None,
         np.concatenate(messages) if messages else None,
     )
-
-
-# The ledger
-
-
-def source_file(source: str) -> str:
-    """The file of a conversation's source: `train.jsonl` of `train.jsonl:12` and of `train.jsonl:12, item 3`."""
-    name, _, place = source.rpartition(":")
-    return name if name and place[:1].isdigit() else source
-
-
-class Ledger:
-    """The accounts of all conversations, added up by the file that they came from."""
-
-    def __init__(self, policy: str, max_tokens: int) -> None:
-        self.policy = policy
-        self.max_tokens = max_tokens
-        self._numbers: dict[str, int] = {}
-        self._sums = np.zeros((0, len(Account._fields)), np.int64)
-
-    def add(self, sources: Sequence[str], accounts: NDArray[np.int64]) -> None:
-        """Add the accounts ([N, fields of Account]) of the conversations with these sources."""
-        numbers = [self._number(source_file(source)) for source in sources]
-        new = len(self._numbers) - len(self._sums)
-        self._sums = np.concatenate([self._sums, np.zeros((new, self._sums.shape[1]), np.int64)])
-        np.add.at(self._sums, numbers, accounts)
-
-    def _number(self, name: str) -> int:
-        """The file's line in the ledger; a million files share the last one, so that the ledger stays readable."""
-        if name not in self._numbers and len(self._numbers) >= MAX_SOURCES:
-            name = OTHERS
-        return self._numbers.setdefault(name, len(self._numbers))
-
-    def total(self) -> Account:
-        return Account(*(int(each) for each in self._sums.sum(axis=0)))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON: the policy, the total, and each source file's account."""
-        return {
-            "policy": self.policy,
-            "max_tokens": self.max_tokens,
-            "total": self.total()._asdict(),
-            "sources": {
-                name: dict(zip(Account._fields, self._sums[number].tolist(), strict=True))
-                for name, number in self._numbers.items()
-            },
-        }

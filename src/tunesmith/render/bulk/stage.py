@@ -29,7 +29,8 @@ from tunesmith.errors import ConfigError, RenderError
 from tunesmith.files import atomic_write, canonical_json, write_json
 from tunesmith.progress import Progress
 from tunesmith.render.bulk.chunks import Chunk, chunk_key, chunks, conversations_of, num_lines, read_lines
-from tunesmith.render.bulk.policy import TOO_LONG, Account, Ledger, Outcome, apply_policy, longest_sequence
+from tunesmith.render.bulk.ledger import Account, Ledger
+from tunesmith.render.bulk.policy import TOO_LONG, Outcome, apply_policy, longest_sequence
 from tunesmith.render.bulk.rendered_file import INDEX, SHARDS, open_arrays, write_arrays
 from tunesmith.render.bulk.store import ShardStore, cache_limit_bytes, unwritable
 from tunesmith.types import Conversation, Dropped, Rendered

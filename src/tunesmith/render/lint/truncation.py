@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tunesmith.progress import count
-from tunesmith.render.bulk.policy import Account, Ledger
+from tunesmith.render.bulk.ledger import Account, Ledger
 from tunesmith.render.lint import Check, Kind, Setting
 from tunesmith.render.show.views import View
 

@@ -31,6 +31,8 @@ class Filled(NamedTuple):
     values: Sequence[str]
     rewritten: Mapping[int, str]
     messages: Sequence[Message]
+    origins: Sequence[int] | None = None
+    """For each message that the template was given, its number in the data (-1: ours); None where they are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,8 @@ class Assembler:
         if not is_shared:
             return self._apart(filled)
         weighs_parts = any(message.part_weights for message in filled.messages)
-        return [_strand(row, None if weighs_parts else compiled.arrays)]
+        strand = _strand(row, None if weighs_parts else compiled.arrays)
+        return [strand if filled.origins is None else strand.with_origins(filled.origins)]
 
     def _apart(self, filled: Filled) -> list[Strand]:
         strands = []

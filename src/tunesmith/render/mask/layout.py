@@ -12,7 +12,7 @@ from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from tunesmith.render.mask.sentinels import SLOT, SLOT_LENGTH, Field, slots_of
+from tunesmith.render.mask.sentinels import SLOT_LENGTH, Field, slot_at, slots_of
 from tunesmith.render.mask.shape import Turn
 from tunesmith.render.mask.stops import TAG
 from tunesmith.types import Message, Part
@@ -76,6 +76,16 @@ class Weights(NamedTuple):
     elsewhere: float = 0.0
 
 
+class Given(NamedTuple):
+    """What a plan is made from: the messages of a shape, its fields, what is trained, and the control tokens."""
+
+    messages: Sequence[Message]
+    fields: Sequence[Field]
+    weights: Weights
+    controls: Mapping[str, int]
+    pattern: re.Pattern[str]
+
+
 def group_turns(turns: Sequence[Turn]) -> list[tuple[Turn, ...]]:
     """Turns that fit into one row: each one's prompt and completion is the beginning of the next one's prompt."""
     rows: list[list[Turn]] = []
@@ -87,51 +97,39 @@ def group_turns(turns: Sequence[Turn]) -> list[tuple[Turn, ...]]:
     return [tuple(row) for row in rows]
 
 
-def plan_row(
-    turns: Sequence[Turn],
-    messages: Sequence[Message],
-    fields: Sequence[Field],
-    weights: Weights,
-    controls: Mapping[str, int],
-    pattern: re.Pattern[str],
-) -> RowPlan:
+def plan_row(turns: Sequence[Turn], given: Given) -> RowPlan:
     """The plan of a row that ends with the completion of the last turn."""
     text = turns[-1].prompt + turns[-1].completion
     spans = [(len(turn.prompt), len(turn.prompt) + len(turn.completion), turn.index) for turn in turns]
-    steps = tuple(_steps(text, spans, messages, fields, weights, controls, pattern))
-    given = (messages, fields, weights, controls, pattern)
-    return RowPlan(tuple(turns), steps, cache(lambda: tuple(plan_row([turn], *given) for turn in turns)))
+    steps = tuple(_steps(text, spans, given))
+    return RowPlan(tuple(turns), steps, cache(lambda: tuple(plan_rows([[turn] for turn in turns], given))))
 
 
-def plan_text(
-    text: str,
-    messages: Sequence[Message],
-    fields: Sequence[Field],
-    weights: Weights,
-    controls: Mapping[str, int],
-    pattern: re.Pattern[str],
-) -> RowPlan:
+def plan_rows(rows: Sequence[Sequence[Turn]], given: Given) -> Iterator[RowPlan]:
+    """The plans of rows in order. Rows repeat what their contexts share, so a text that is trained although the model
+    only reads it weighs in the first row that holds it."""
+    done = -1
+    for turns in rows:
+        last = turns[-1].index
+        texts = {index: weight for index, weight in given.weights.of_text.items() if done < index < last}
+        yield plan_row(turns, given._replace(weights=given.weights._replace(of_text=texts)))
+        done = last
+
+
+def plan_text(text: str, given: Given) -> RowPlan:
     """The plan of a whole text without turns."""
-    return RowPlan((), tuple(_steps(text, [], messages, fields, weights, controls, pattern)))
+    return RowPlan((), tuple(_steps(text, [], given)))
 
 
-def _steps(
-    text: str,
-    spans: Sequence[tuple[int, int, int]],
-    messages: Sequence[Message],
-    fields: Sequence[Field],
-    weights: Weights,
-    controls: Mapping[str, int],
-    pattern: re.Pattern[str],
-) -> Iterator[Control | Section]:
-    owner = _Owner(text, fields, pattern)
+def _steps(text: str, spans: Sequence[tuple[int, int, int]], given: Given) -> Iterator[Control | Section]:
+    owner = _Owner(text, given.fields, given.pattern)
     pieces: list[Piece] = []
     cuts: list[int] = []
     starts = {begin for begin, _, _ in spans}
     has_step = False
-    for begin, end in _stretches(text, spans, pattern):
-        message, turn = owner(begin), _turn_at(spans, begin)
-        control = controls.get(text[begin:end])
+    for begin, end in _stretches(text, spans, given.pattern):
+        label = _label(text[begin:end], owner(begin), _turn_at(spans, begin), given)
+        control = given.controls.get(text[begin:end])
         if begin in starts and pieces and control is None:
             cuts.append(len(pieces))
         if control is not None:
@@ -139,10 +137,9 @@ def _steps(
                 yield Section(tuple(pieces), tuple(cuts), not has_step)
                 has_step = True
             pieces, cuts = [], []
-            yield Control(control, _label(text, begin, end, message, turn, messages, fields, weights))
+            yield Control(control, label)
             has_step = True
         else:
-            label = _label(text, begin, end, message, turn, messages, fields, weights)
             pieces.append(_piece(text[begin:end], label))
     if pieces:
         yield Section(tuple(pieces), tuple(cuts), not has_step)
@@ -164,38 +161,28 @@ def _turn_at(spans: Sequence[tuple[int, int, int]], place: int) -> int | None:
 
 
 def _piece(text: str, label: Label) -> Piece:
-    if text.startswith(SLOT):
-        return Piece("", ord(text[1]) - 0x4E00, ord(text[2]) - 0x4E00, label)
-    return Piece(text, -1, 0, label)
+    slot = slot_at(text)
+    return Piece(text, -1, 0, label) if slot is None else Piece("", slot.number, slot.change, label)
 
 
-def _label(
-    text: str,
-    begin: int,
-    end: int,
-    owner: int,
-    turn: int | None,
-    messages: Sequence[Message],
-    fields: Sequence[Field],
-    weights: Weights,
-) -> Label:
-    if text[begin] == SLOT:
-        field = fields[ord(text[begin + 1]) - 0x4E00]
-        part = Part.REASONING if field.kind == "reasoning" else Part.TEXT
-        weight = weights.elsewhere or weights.of_text.get(field.message, 0.0)
-        if turn is not None:
-            weight = weights.of_turn.get(turn, 0.0) if part == Part.TEXT or weights.train_reasoning else 0.0
-        return Label(field.message, part, weight)
-    weight = weights.elsewhere if turn is None else weights.of_turn.get(turn, 0.0)
-    message = owner if turn is None else turn
-    return Label(message, _literal_part(text, begin, end, turn, messages), weight)
+def _label(text: str, owner: int, turn: int | None, given: Given) -> Label:
+    """The label of a literal that belongs to message `owner`, or of a slot; `turn`: the completion that holds it."""
+    weights, slot = given.weights, slot_at(text)
+    own = weights.elsewhere if turn is None else weights.of_turn.get(turn, 0.0)
+    if slot is None:
+        return Label(owner if turn is None else turn, _literal_part(text, turn, given.messages), own)
+    field = given.fields[slot.number]
+    part = Part.REASONING if field.kind == "reasoning" else Part.TEXT
+    if turn is None:
+        return Label(field.message, part, weights.elsewhere or weights.of_text.get(field.message, 0.0))
+    return Label(field.message, part, own if part == Part.TEXT or weights.train_reasoning else 0.0)
 
 
-def _literal_part(text: str, begin: int, end: int, turn: int | None, messages: Sequence[Message]) -> Part:
+def _literal_part(text: str, turn: int | None, messages: Sequence[Message]) -> Part:
     """Letters that the template writes for a message with tool calls are the call; all else it writes is control."""
     if turn is None or not messages[turn].tool_calls:
         return Part.CONTROL
-    has_words = any(character.isalnum() for character in TAG.sub("", text[begin:end]))
+    has_words = any(character.isalnum() for character in TAG.sub("", text))
     return Part.TOOL_CALL if has_words else Part.CONTROL
 
 

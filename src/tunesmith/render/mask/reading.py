@@ -16,7 +16,7 @@ from tunesmith.render import RenderConfig
 from tunesmith.render.mask.asking import Asked, Asker
 from tunesmith.render.mask.assembly import Filled
 from tunesmith.render.mask.encoding import Encoder
-from tunesmith.render.mask.layout import RowPlan, Weights, group_turns, plan_row, plan_text
+from tunesmith.render.mask.layout import Given, RowPlan, Weights, group_turns, plan_rows, plan_text
 from tunesmith.render.mask.proof import Prover
 from tunesmith.render.mask.sentinels import Field, align, fields_of, fill, slots_of
 from tunesmith.render.mask.shape import Shape, Turn
@@ -125,19 +125,34 @@ class Reader:
         fields = fields_of(asked.messages, literal_roles)
         shape = Shape(self.asker.template, asked.wire, asked.messages, asked.tools, fields)
         weights = _weights(asked.messages, self.config)
-        given = (asked.messages, fields, weights, self.encoder.controls, self.encoder.pattern)
-        if self.config.train_on == "all":
-            whole = shape.text(len(asked.messages), False)
-            return Plan(tuple(fields), (plan_text(whole, *given),), whole)
+        given = Given(asked.messages, fields, weights, self.encoder.controls, self.encoder.pattern)
         trained = [index for index, weight in weights.of_turn.items() if weight or _has_part_weights(asked, index)]
-        if not trained and not weights.of_text:
+        if not (trained or weights.of_text or weights.elsewhere):
             raise MaskError("nothing_trained", "no message is trained; add an answer, or leave the conversation out")
         if not trained:
             whole = shape.text(len(asked.messages), False)
-            return Plan(tuple(fields), (plan_text(whole, *given),), whole)
+            self._check_all_there(shape, whole)
+            return Plan(tuple(fields), (plan_text(whole, given),), whole)
+        behind = [index for index in weights.of_text if index > trained[-1]]
+        if behind:
+            raise MaskError(
+                "train_flags",
+                f"message {behind[0] + 1} is to be trained, but it stands behind the last trained answer, where a row "
+                "ends; train the answer behind it, too, or end the conversation before it",
+            )
         turns = [self.prover.turn(shape, index) for index in trained]
-        rows = [plan_row(group, *given) for group in group_turns(turns)]
-        return Plan(tuple(fields), tuple(rows), None)
+        return Plan(tuple(fields), tuple(plan_rows(group_turns(turns), given)), None)
+
+    def _check_all_there(self, shape: Shape, whole: str) -> None:
+        """No text may be lost; reasoning of earlier answers is, by templates that rewrite history."""
+        seen = {slot.number for slot in slots_of(whole)}
+        for number, field in enumerate(shape.fields):
+            if field.kind == "content" and number not in seen:
+                raise MaskError(
+                    "message_lost",
+                    f"the template {self.name} leaves out message {field.message + 1}, of role "
+                    f"{shape.messages[field.message].role!r}. Change the role, or remove the message",
+                )
 
     def proven_turn(self, asked: Asked, index: int) -> tuple[Shape, Turn, list[str]]:
         fields = fields_of(asked.messages)

@@ -146,6 +146,11 @@ class Slot(NamedTuple):
         return self.start + SLOT_LENGTH
 
 
+def slot_at(text: str) -> Slot | None:
+    """The slot that a text begins with, or None."""
+    return Slot(0, ord(text[1]) - _BASE, ord(text[2]) - _BASE) if text.startswith(SLOT) else None
+
+
 def slots_of(text: str) -> list[Slot]:
     return [Slot(match.start(), ord(match[1]) - _BASE, ord(match[2]) - _BASE) for match in _SLOTS.finditer(text)]
 

@@ -26,6 +26,11 @@ class Strand(NamedTuple):
         """Without the first `count` tokens."""
         return Strand(self.tokens[count:], self.weights[count:], self.parts[count:], self.messages[count:])
 
+    def with_origins(self, origins: Sequence[int]) -> "Strand":
+        """With the messages' numbers in the data, `origins[number]`, in place of those that the template was given."""
+        # The last place answers for -1, the template's own text.
+        return self._replace(messages=np.array([*origins, -1], np.int16)[self.messages])
+
     def after(self, token: int) -> "Strand":
         """With a control token of nobody's put first."""
         return Strand(

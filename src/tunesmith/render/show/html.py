@@ -17,7 +17,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from tunesmith.render.bulk.policy import source_file
+from tunesmith.render.bulk.ledger import source_file
 from tunesmith.render.show import FATES, MEANINGS, visible
 from tunesmith.render.show.chart import histogram
 from tunesmith.render.show.tokens import KINDS, Reader, kinds

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from tunesmith.branches import sequences, starts_and_ends
 from tunesmith.errors import RenderError
 from tunesmith.render import RenderConfig, Renderer
-from tunesmith.render.bulk.policy import TOO_LONG, Account, Drop, Outcome, apply_policy, longest_sequence
+from tunesmith.render.bulk.ledger import Account
+from tunesmith.render.bulk.policy import TOO_LONG, Drop, Outcome, apply_policy, longest_sequence
 from tunesmith.types import Conversation, Rendered
 
 AT_ONCE = 64
