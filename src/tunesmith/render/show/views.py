@@ -81,9 +81,6 @@ def view_of(
     if isinstance(rendered, RenderError):
         return View(conversation, "refused", outcome, problem=_reasons(outcome.drops), error=rendered)
     length = longest_sequence(rendered.branches, rendered.num_tokens)
-    if config.train_on == "response_only":
-        # Each answer is rendered behind a question that is not the conversation's, so the numbers are not either.
-        rendered = replace(rendered, messages=None)
     if not outcome.kept:
         is_too_long = any(drop.reason == TOO_LONG for drop in outcome.drops)
         fate: Fate = "stops" if is_too_long and config.too_long == "error" else "dropped"
