@@ -30,7 +30,7 @@ from tunesmith.pack import PackConfig, pack
 from tunesmith.train import TrainConfig
 from tunesmith.train.adapter import prepare
 from tunesmith.train.attention import attention_name
-from tunesmith.train.loop import row_loss
+from tunesmith.train.objectives.supervised import Supervised
 from tunesmith.types import Batch, Conversation, Message, Rendered
 
 RESULTS = Path(__file__).resolve().parent / "results" / "shared_prefix.json"
@@ -122,7 +122,7 @@ def step(model: Any, batch: Batch) -> float:
     model.zero_grad()
     began = time.perf_counter()
     for row in batch.rows:
-        torch.autograd.backward(row_loss(model, row) / batch.total_weight)
+        torch.autograd.backward(Supervised().row_loss(model, row).total / batch.total_weight)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - began

@@ -42,16 +42,16 @@ def _fields_at(root: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
     for part in path:
         if isinstance(part, int):
             continue
-        model = _inner_model(model.model_fields[part].annotation)
+        model = inner_config(model.model_fields[part].annotation)
     return list(model.model_fields)
 
 
-def _inner_model(annotation: Any) -> Any:
+def inner_config(annotation: Any) -> Any:
     """The Config inside an annotation such as `X`, `X | None` or `tuple[X, ...]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in getattr(annotation, "__args__", ()):
-        found = _inner_model(argument)
+        found = inner_config(argument)
         if found is not None:
             return found
     return None

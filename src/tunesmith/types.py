@@ -103,7 +103,8 @@ class Rendered:
     conversation is several sequences apart.
 
     `parts` (uint8, values of Part) and `messages` (int16, index of the message, -1 for the template's own text) say
-    where each token comes from; None where nobody asked for them.
+    where each token comes from; None where nobody asked for them. `source` names where the conversation comes from,
+    for figures by source: a data file, or a part of a mix; empty where there is one source only.
     """
 
     conversation_id: str
@@ -112,6 +113,7 @@ class Rendered:
     branches: BranchArray = field(default_factory=lambda: LINEAR)
     parts: NDArray[np.uint8] | None = None
     messages: NDArray[np.int16] | None = None
+    source: str = ""
 
     @property
     def num_tokens(self) -> int:
@@ -132,7 +134,9 @@ class Row:
 
     All arrays but `branches` have the row's length. `segments` numbers the conversations 0, 1, 2, ...; `branches` is
     that of the conversations, moved to the row's indices, and says who sees whom: see Rendered. `positions` counts
-    the tokens that a token sees, itself left out, so it restarts at 0 with each sequence.
+    the tokens that a token sees, itself left out, so it restarts at 0 with each sequence. `conversation_ids`,
+    `sources` and `epochs` (the pass over the data) have one value for each segment. `parts` is that of Rendered,
+    None where it is unknown of one of the conversations.
     """
 
     tokens: TokenArray
@@ -141,6 +145,9 @@ class Row:
     segments: TokenArray
     branches: BranchArray
     conversation_ids: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    epochs: tuple[int, ...] = ()
+    parts: NDArray[np.uint8] | None = None
 
     @property
     def num_tokens(self) -> int:

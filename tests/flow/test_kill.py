@@ -26,7 +26,7 @@ def test_sigkill_during_training_loses_nothing(tmp_path, tiny_model_folder):
         "model": {"name": str(tiny_model_folder), "dtype": "float32"},
         "data": {"paths": [str(tmp_path / "train.jsonl")]},
         "pack": {"batch_conversations": 1},
-        "train": {"epochs": 4.0, "checkpoint_steps": 5, "rank": 2},
+        "train": {"epochs": 4.0, "checkpoint_steps": 5, "adapter": {"rank": 2}},
         "pool": {"path": str(tmp_path / "pool")},
     }
     whole = run(build_recipe(values), tmp_path / "whole", lambda line: None)

@@ -50,13 +50,15 @@ def test_set_reads_toml_values_and_plain_text():
 
 def test_a_file_inherits_and_its_paths_follow_its_folder(tmp_path):
     (tmp_path / "deep").mkdir()
-    (tmp_path / "base.toml").write_text('name = "base"\n[data]\npaths = ["a.jsonl"]\n[train]\nepochs = 3\nrank = 4\n')
+    (tmp_path / "base.toml").write_text(
+        'name = "base"\n[data]\npaths = ["a.jsonl"]\n[train]\nepochs = 3\n[train.adapter]\nrank = 4\n'
+    )
     (tmp_path / "deep" / "child.toml").write_text(
         'base = "../base.toml"\nname = "child"\n[train]\nepochs = 1\n'
         '[[evaluate.tasks]]\nname = "t"\npath = "g.jsonl"\nscorer = "own.py:score"\n'
     )
     recipe = load_recipe(tmp_path / "deep" / "child.toml", ["train.seed=7"])
-    assert (recipe.name, recipe.train.epochs, recipe.train.rank, recipe.train.seed) == ("child", 1, 4, 7)
+    assert (recipe.name, recipe.train.epochs, recipe.train.adapter.rank, recipe.train.seed) == ("child", 1, 4, 7)
     assert recipe.data.paths == (str(tmp_path / "a.jsonl"),)
     assert recipe.evaluate.tasks[0].path == str(tmp_path / "deep" / "g.jsonl")
     assert recipe.evaluate.tasks[0].scorer == f"{tmp_path / 'deep' / 'own.py'}:score"
@@ -78,7 +80,9 @@ def test_broken_or_missing_files(tmp_path, text, words):
 
 
 def test_toml_reproduces_the_recipe(tmp_path):
-    recipe = build_recipe(SMALL, ["train.rank=4", "evaluate.tasks=[{name='t', path='/g.jsonl'}]", "gate.keep.t=0.1"])
+    recipe = build_recipe(
+        SMALL, ["train.adapter.rank=4", "evaluate.tasks=[{name='t', path='/g.jsonl'}]", "gate.keep.t=0.1"]
+    )
     (tmp_path / "again.toml").write_text(to_toml(recipe))
     again = load_recipe(tmp_path / "again.toml", [f"data.paths={list(recipe.data.paths)}"])
     assert again == recipe

@@ -46,7 +46,7 @@ def values(tmp_path, tiny_model_folder):
         "model": {"name": str(tiny_model_folder), "dtype": "float32"},
         "data": {"paths": [str(tmp_path / "train.jsonl")]},
         "pack": {"batch_conversations": 4},
-        "train": {"epochs": 1.0, "checkpoint_steps": 2, "rank": 2},
+        "train": {"epochs": 1.0, "checkpoint_steps": 2, "adapter": {"rank": 2}},
         "evaluate": {
             "tasks": [
                 {

@@ -60,7 +60,7 @@ both = pytest.mark.parametrize("attention", ["tunesmith_grouped", "tunesmith_fle
 @both
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_conversations_and_branches_of_a_row_stay_apart_on_the_device(load, dtype, attention):
-    from tunesmith.train.loop import check_no_leak
+    from tunesmith.train.forward import check_no_leak
 
     model = load(dtype, attention)
     assert next(model.parameters()).device.type == "cuda"
@@ -84,9 +84,9 @@ def example_row(num_tokens):
 
 
 def gradients(model, row):
-    from tunesmith.train.loop import row_loss
+    from tunesmith.train.objectives.supervised import Supervised
 
-    loss = row_loss(model.requires_grad_(), row)
+    loss = Supervised().row_loss(model.requires_grad_(), row).total
     loss.backward()
     return loss.detach().cpu(), [each.grad.cpu() for each in model.parameters()]
 

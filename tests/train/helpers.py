@@ -10,8 +10,11 @@ from tunesmith.model.load import load_model
 from tunesmith.pack import PackConfig, pack
 from tunesmith.train import TrainConfig
 from tunesmith.train.attention import NAME
+from tunesmith.train.objectives.supervised import Supervised
+from tunesmith.train.optim import MasterAdamW
 from tunesmith.train.plan import Plan
-from tunesmith.types import Rendered
+from tunesmith.train.step import Engine, train_step
+from tunesmith.types import Batch, Rendered
 
 
 def rendered(count=12, seed=0, longest=20):
@@ -64,6 +67,17 @@ def fresh_model(tmp_path: Path, **changes):
 
 def plan(num_steps, learning_rate=1e-2, num_warmup=0, **options):
     return Plan(TrainConfig(**options), num_steps, num_warmup, learning_rate, "float32", ())
+
+
+def row_loss(network, row):
+    """The weighted sum of the loss over a row's supervised tokens."""
+    return Supervised().row_loss(network, row).total
+
+
+def one_step(network, rows, folder, step=0, **options):
+    """One optimizer step on a prepared network."""
+    engine = Engine(plan(1, **options), network, MasterAdamW(network.named_parameters(), 0.0), Supervised(), folder)
+    return train_step(engine, Batch(tuple(rows), 0), step)
 
 
 def batches(examples, batch=4, row_tokens=64, epochs=1.0):

@@ -13,8 +13,8 @@ from tunesmith.errors import TrainError
 from tunesmith.pack import pack_rows
 from tunesmith.train import flex, grouped
 from tunesmith.train.attention import FLEX_NAME, NAME, attention_name, sight_of
+from tunesmith.train.forward import check_no_leak, forward, row_tensors
 from tunesmith.train.grouped import attend_groups, group_branches
-from tunesmith.train.loop import check_no_leak, forward, row_tensors
 from tunesmith.types import Rendered, Row
 
 # The plain form, without a kernel, is what is wanted here.
@@ -202,10 +202,10 @@ def test_the_leak_check_catches_leaking_models(tiny_model_folder, monkeypatch, a
             tokens, weights, positions, segments, np.array(branches, np.int32), ids
         )
 
-    monkeypatch.setattr("tunesmith.train.loop.Row", joined([[0, -1]]))
+    monkeypatch.setattr("tunesmith.train.forward.Row", joined([[0, -1]]))
     with pytest.raises(TrainError, match="packed conversations see each other"):
         check_no_leak(network)
-    monkeypatch.setattr("tunesmith.train.loop.Row", joined([[0, -1], [8, -1]]))
+    monkeypatch.setattr("tunesmith.train.forward.Row", joined([[0, -1], [8, -1]]))
     with pytest.raises(TrainError, match="branches of a conversation see each other"):
         check_no_leak(network)
 

@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from helpers import batches, model, plan, rendered, trees
+from helpers import batches, model, one_step, plan, rendered, row_loss, trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -16,8 +16,6 @@ from tunesmith.errors import Interrupted, TrainError
 from tunesmith.pack import pack_rows
 from tunesmith.train import TrainConfig, train
 from tunesmith.train.adapter import prepare
-from tunesmith.train.loop import row_loss, train_step
-from tunesmith.train.optim import MasterAdamW
 from tunesmith.types import Batch, Rendered
 
 
@@ -168,7 +166,7 @@ def test_saved_adapter_loads_in_peft_and_merges_to_the_same_answers(tiny_model_f
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 def test_a_killed_run_resumes_to_the_same_bytes(tiny_model_folder, tmp_path, dropout):
     examples = rendered(10)
-    options = {"checkpoint_steps": 2, "dropout": dropout}
+    options = {"checkpoint_steps": 2, "adapter": {"dropout": dropout}}
 
     def straight_or_killed(folder, die_at):
         def probe(step, network):
@@ -206,7 +204,7 @@ def test_control_c_saves_and_says_how_to_go_on(tiny_model_folder, tmp_path, monk
 
     def step_then_interrupt(*arguments):
         metrics = real_step(*arguments)
-        if arguments[4] == 2:
+        if arguments[2] == 2:
             signal.raise_signal(signal.SIGINT)
         return metrics
 
@@ -225,20 +223,14 @@ def test_nan_names_the_conversations_and_the_last_checkpoint(tiny_model_folder, 
         network.model.embed_tokens.weight[299] = float("nan")
     poisoned = Rendered("the-bad-one", np.array([5, 299, 7], np.int32), np.array([0, 0, 1], np.float32))
     with pytest.raises(TrainError, match=r"loss became nan at step 1.*the-bad-one.*none yet"):
-        train_step(
-            plan(1), network, MasterAdamW(network.named_parameters(), 0.0),
-            Batch(tuple(pack_rows([poisoned], 64)), 0), 0, tmp_path,
-        )  # fmt: skip
+        one_step(network, pack_rows([poisoned], 64), tmp_path)
 
 
 def test_nothing_supervised_is_refused(tiny_model_folder, tmp_path):
     network = prepare(model(tiny_model_folder), TrainConfig())
     silent = Rendered("silent", np.array([5, 6], np.int32), np.zeros(2, np.float32))
     with pytest.raises(TrainError, match=r"no supervised token: silent"):
-        train_step(
-            plan(1), network, MasterAdamW(network.named_parameters(), 0.0),
-            Batch(tuple(pack_rows([silent], 64)), 0), 0, tmp_path,
-        )  # fmt: skip
+        one_step(network, pack_rows([silent], 64), tmp_path)
 
 
 def test_gradient_checkpointing_leaves_the_result_equal(tiny_model_folder, tmp_path):

@@ -15,7 +15,7 @@ def plan_of(folder, **options):
 
 
 def test_steps_warmup_and_rate(tiny_model_folder):
-    plan = plan_of(tiny_model_folder, warmup=0.4)
+    plan = plan_of(tiny_model_folder, schedule={"warmup": 0.4})
     assert (plan.num_steps, plan.num_warmup, plan.learning_rate) == (5, 2, 2e-4)
     assert plan_of(tiny_model_folder, max_steps=3, method="full").num_steps == 3
     assert plan_of(tiny_model_folder, method="full").learning_rate == 2e-5
@@ -28,7 +28,7 @@ def test_every_number_has_a_reason(tiny_model_folder):
 
 
 def test_sizes_agree_with_the_model(tiny_model_folder):
-    network = prepare(model(tiny_model_folder), TrainConfig(rank=4))
+    network = prepare(model(tiny_model_folder), TrainConfig(adapter={"rank": 4}))
     trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     assert lora_size(read_shapes(tiny_model_folder), 4) == trained
 

@@ -9,6 +9,7 @@ import typer
 
 from tunesmith.cli import app
 from tunesmith.cli.app import SECTIONS
+from tunesmith.config import inner_config
 
 INTRODUCTION = """\
 # The command line
@@ -103,18 +104,23 @@ each stage, or set one with `--set TABLE.FIELD=VALUE`."""
 
 def recipe_reference() -> str:
     """The page of all recipe fields: one table for each stage's config."""
-    from tunesmith.evaluate import TaskConfig
     from tunesmith.recipe import Recipe
 
     parts = [RECIPE_INTRODUCTION]
     for name, field in Recipe.model_fields.items():
-        if name == "name":
-            continue
-        config: Any = field.annotation
-        parts += [f"## {name}\n\n{config.__doc__}", _field_table(config)]
-        if name == "evaluate":
-            parts += [f"### evaluate.tasks\n\n{TaskConfig.__doc__}", _field_table(TaskConfig)]
+        if name != "name":
+            parts += _tables(name, inner_config(field.annotation), "##")
     return "\n\n".join(parts) + "\n"
+
+
+def _tables(name: str, config: Any, heading: str) -> Iterator[str]:
+    """The table of a config, then those of the configs inside it."""
+    yield f"{heading} {name}\n\n{config.__doc__}"
+    yield _field_table(config)
+    for field, info in config.model_fields.items():
+        inner = inner_config(info.annotation)
+        if inner is not None:
+            yield from _tables(f"{name}.{field}", inner, "###")
 
 
 def _field_table(config: Any) -> str:
@@ -126,6 +132,8 @@ def _field_table(config: Any) -> str:
 
 
 def _shown_default(field: Any) -> str:
+    if inner_config(field.annotation) is not None and field.default != ():
+        return "see below"
     if field.is_required():
         return "required"
     if field.default is None:

@@ -117,7 +117,8 @@ class FullRowSteps:
         epoch = self._epoch_of(number)
         pieces, starts = self._epoch_rows(epoch)
         at = number - int(self._first_rows[epoch])
-        return row_of([self._piece(int(piece)) for piece in pieces[starts[at] : starts[at + 1]]])
+        members = [self._piece(int(piece)) for piece in pieces[starts[at] : starts[at + 1]]]
+        return row_of(members, [epoch] * len(members))
 
     def _piece(self, piece: int) -> Rendered:
         conversation, part = self._table.place_of(piece)

@@ -51,9 +51,12 @@ class ConversationSteps:
     def batch(self, index: int) -> Batch:
         size = self._config.batch_conversations
         first, last = index * size, min((index + 1) * size, self._num_conversations)
-        chosen = [self._rendered[self._conversation_at(place)] for place in range(first, last)]
-        pieces = [piece for each in chosen for piece in pieces_of(each, self._config)]
-        rows = pack_rows(pieces, self._config.row_tokens, self._config.layout)
+        pieces, epochs = [], []
+        for place in range(first, last):
+            found = pieces_of(self._rendered[self._conversation_at(place)], self._config)
+            pieces += found
+            epochs += [place // len(self._rendered)] * len(found)
+        rows = pack_rows(pieces, self._config.row_tokens, self._config.layout, epochs)
         return Batch(tuple(rows), epoch=first // len(self._rendered))
 
     def _conversation_at(self, place: int) -> int:

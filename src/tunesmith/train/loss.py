@@ -1,4 +1,4 @@
-"""The loss: weighted cross-entropy over supervised tokens only.
+"""The loss: cross-entropy of supervised tokens only.
 
 Shapes: T tokens of a row, S supervised tokens of it, V vocabulary.
 """
@@ -30,12 +30,10 @@ def supervised_places(row: Row) -> tuple[PlaceArray, PlaceArray]:
     return places_S, targets_S
 
 
-def weighted_cross_entropy(logits_SV: Tensor, targets_S: Tensor, weights_S: Tensor) -> Tensor:
-    """The weighted sum (not mean) of -log p(target), in nats.
+def cross_entropy(logits_SV: Tensor, targets_S: Tensor) -> Tensor:
+    """-log p(target) of each token, in nats: [S]. Computed in float32, or in the model's format where that is finer.
 
-    The caller divides by the total weight of the whole optimizer step: the one normalizer. Computed in float32, or
-    in the model's number format where that is finer.
+    The caller weighs, sums, and divides by the total weight of the whole optimizer step: the one normalizer.
     """
     fine = torch.promote_types(logits_SV.dtype, torch.float32)
-    losses_S = F.cross_entropy(logits_SV.to(fine), targets_S, reduction="none")
-    return (losses_S * weights_S).sum()
+    return F.cross_entropy(logits_SV.to(fine), targets_S, reduction="none")

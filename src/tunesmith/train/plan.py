@@ -61,13 +61,13 @@ def make_plan(config: TrainConfig, model: ModelConfig, folder: Path, batches: "B
     device = pick_device()
     dtype, dtype_reason = pick_dtype(model.dtype, device)
     num_steps = min(len(batches), config.max_steps or len(batches))
-    num_warmup = round(num_steps * config.warmup)
+    num_warmup = round(num_steps * config.schedule.warmup)
     rate = config.learning_rate or DEFAULT_LEARNING_RATE[config.method]
     shapes = read_shapes(folder)
     totals = _count(batches.rendered)
     lines = (
         *_data_lines(config, totals, batches, num_steps),
-        Derived("warmup", f"{num_warmup:,} steps", f"{config.warmup:.0%} of the steps"),
+        Derived("warmup", f"{num_warmup:,} steps", f"{config.schedule.warmup:.0%} of the steps"),
         Derived(
             "learning rate",
             f"{rate:.1e}",
@@ -116,7 +116,7 @@ def _memory_lines(
     config: TrainConfig, shapes: dict[str, list[int]], itemsize: int, row_tokens: int, file_bytes: int
 ) -> tuple[Derived, ...]:
     num_weights = sum(_size(shape) for shape in shapes.values())
-    num_trained = num_weights if config.method == "full" else lora_size(shapes, config.rank)
+    num_trained = num_weights if config.method == "full" else lora_size(shapes, config.adapter.rank)
     # A trained weight: its gradient in the model's format, and fp32 master, gradient and two moments.
     state = num_trained * (itemsize + 16)
     weights = (num_weights + (num_trained if config.method == "lora" else 0)) * itemsize

@@ -1,0 +1,1 @@
+"""What training makes smaller: `objective.py` says what every objective does; each other file is one."""
