@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "tunesmith"
 
-GROUND = {"types", "branches", "errors", "files", "config", "messages", "progress", "stats"}
+GROUND = {"types", "branches", "errors", "files", "config", "messages", "progress", "stats", "plot"}
 ORGANS = {"text", "verify", "model", "generate", "render", "pool"}
 STAGES = {"data", "render", "pack", "train", "evaluate", "gate", "pool"}
 ABOVE = {"recipe", "pipeline", "doors", "cli", "__main__"}
