@@ -1,11 +1,12 @@
-"""The loss: cross-entropy of supervised tokens only.
+"""Losses and what they are made of: pure functions of logits, targets and other models' logits.
+
+All are computed in float32, or in the logits' format where that is finer.
 
 Shapes: T tokens of a row, S supervised tokens of it, V vocabulary.
 """
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from tunesmith.branches import PlaceArray, predictors
@@ -31,9 +32,32 @@ def supervised_places(row: Row) -> tuple[PlaceArray, PlaceArray]:
 
 
 def cross_entropy(logits_SV: Tensor, targets_S: Tensor) -> Tensor:
-    """-log p(target) of each token, in nats: [S]. Computed in float32, or in the model's format where that is finer.
+    """-log p(target) of each token, in nats: [S].
 
     The caller weighs, sums, and divides by the total weight of the whole optimizer step: the one normalizer.
     """
-    fine = torch.promote_types(logits_SV.dtype, torch.float32)
-    return F.cross_entropy(logits_SV.to(fine), targets_S, reduction="none")
+    return -token_log_probs(logits_SV, targets_S)
+
+
+def token_log_probs(logits_SV: Tensor, targets_S: Tensor) -> Tensor:
+    """log p(target) of each token, in nats: [S]."""
+    return log_probs(logits_SV).gather(1, targets_S[:, None])[:, 0]
+
+
+def reverse_kl(student_logits_SV: Tensor, teacher_logits_SV: Tensor) -> Tensor:
+    """KL(student || teacher) of each place's distribution, in nats: [S].
+
+    The sum over the vocabulary of p_student (log p_student - log p_teacher). On tokens that the student drew it is
+    the loss of on-policy distillation (Agarwal et al. 2023, Gu et al. 2023). Where the student gives a token no
+    probability at all, that token adds nothing.
+    """
+    student_SV, teacher_SV = log_probs(student_logits_SV), log_probs(teacher_logits_SV)
+    is_possible_SV = student_SV > -torch.inf
+    student_SV = student_SV.where(is_possible_SV, 0.0)
+    teacher_SV = teacher_SV.where(is_possible_SV, 0.0)
+    return (student_SV.exp() * (student_SV - teacher_SV) * is_possible_SV).sum(1)
+
+
+def log_probs(logits_SV: Tensor) -> Tensor:
+    """The logarithm of each token's probability: [S, V], in float32 or finer."""
+    return logits_SV.log_softmax(-1, dtype=torch.promote_types(logits_SV.dtype, torch.float32))
