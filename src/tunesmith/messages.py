@@ -74,6 +74,7 @@ def conversation_from_dict(raw: Any, where: str, default_id: str) -> Conversatio
             messages=_messages(fields["messages"], where),
             tools=tools_from(fields.get("tools"), where),
             source=source,
+            rejected=() if fields.get("rejected") is None else _messages(fields["rejected"], f"{where}, rejected"),
         )
     if isinstance(fields.get("text"), str):
         return Conversation(id=identifier, text=fields["text"], source=source)
@@ -90,6 +91,8 @@ def conversation_to_dict(conversation: Conversation) -> dict[str, Any]:
         raw["messages"] = [message_to_dict(message) for message in conversation.messages]
         if conversation.tools:
             raw["tools"] = [dict(tool) for tool in conversation.tools]
+        if conversation.rejected:
+            raw["rejected"] = [message_to_dict(message) for message in conversation.rejected]
     raw["source"] = conversation.source
     return raw
 

@@ -54,7 +54,9 @@ class Message:
 class Conversation:
     """What every source becomes: messages, or a plain document (`text` set and no messages).
 
-    `source` says where it came from (file:line), so that any later complaint can point there.
+    `source` says where it came from (file:line), so that any later complaint can point there. `rejected` makes it a
+    pair (preference data): the same conversation answered worse, with all its messages, which begin like `messages`
+    and part from them at an answer; empty where there is nothing to compare.
     """
 
     id: str
@@ -62,6 +64,14 @@ class Conversation:
     text: str | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     source: str = ""
+    rejected: tuple[Message, ...] = ()
+
+    @property
+    def num_shared(self) -> int:
+        """How many messages a pair begins with before chosen and rejected answer part."""
+        pairs = zip(self.messages, self.rejected, strict=False)
+        same = next((n for n, (one, other) in enumerate(pairs) if one != other), None)
+        return min(len(self.messages), len(self.rejected)) if same is None else same
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,8 @@ LINEAR.setflags(write=False)
 class Rendered:
     """Tokens and loss weights, born in one call.
 
-    `loss_weights[i]` is the weight of *predicting* `tokens[i]` from what stands before it; 0.0 is context.
+    `loss_weights[i]` is the weight of *predicting* `tokens[i]` from what stands before it; 0.0 is context. In a pair
+    (preference data) the tokens of the rejected answer have negative weights.
 
     A conversation is usually one sequence. Where a template rewrites history, its turns have different contexts, and
     it becomes a tree: `branches` lists (start, parent) in order of start, the first start being 0; a branch runs to
@@ -103,7 +114,8 @@ class Rendered:
     conversation is several sequences apart.
 
     `parts` (uint8, values of Part) and `messages` (int16, index of the message, -1 for the template's own text) say
-    where each token comes from; None where nobody asked for them. `source` names where the conversation comes from,
+    where each token comes from; None where nobody asked for them. The rejected messages of a pair are numbered on from
+    the chosen ones. `source` names where the conversation comes from,
     for figures by source: a data file, or a part of a mix; empty where there is one source only.
     """
 
@@ -126,6 +138,11 @@ class Rendered:
     @property
     def is_linear(self) -> bool:
         return len(self.branches) == 1
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether it holds a rejected answer beside the chosen one: the two are learned from together or not at all."""
+        return bool((self.loss_weights < 0).any())
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from tunesmith.types import Conversation, Dropped
 if TYPE_CHECKING:
     from tunesmith.data.stream import Conversations
 
-Format = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text"]
+Format = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "preference", "text"]
 
 
 class DataConfig(Config):

@@ -11,7 +11,25 @@ def problem_of(conversation: Conversation) -> tuple[str, str] | None:
     if conversation.text is not None and not conversation.text.strip():
         return "empty document", "the text is empty"
     found = None if conversation.text is not None else _problem_of_messages(conversation.messages)
+    if conversation.rejected:
+        found = found or _problem_of_pair(conversation)
     return found or _unwritable(conversation)
+
+
+def _problem_of_pair(conversation: Conversation) -> tuple[str, str] | None:
+    """Chosen and rejected must be two different answers to one prompt."""
+    found = _problem_of_messages(conversation.rejected)
+    if found:
+        return found[0], f"rejected: {found[1]}"
+    if conversation.messages == conversation.rejected:
+        return "equal answers", "the chosen and the rejected answer are the same, so there is nothing to prefer"
+    place = conversation.num_shared
+    tails = [conversation.messages[place:], conversation.rejected[place:]]
+    roles = [tail[0].role if tail else "no" for tail in tails]
+    if place == 0 or roles != ["assistant", "assistant"]:
+        detail = f"chosen and rejected part at message {place + 1} (chosen: a {roles[0]} message, rejected: {roles[1]})"
+        return "different prompts", f"{detail}; they must be answers of the assistant to the same messages"
+    return None
 
 
 def _problem_of_messages(messages: tuple[Message, ...]) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunesmith.data.pairs import is_pair
 from tunesmith.errors import DataError
 from tunesmith.messages import shown
 
@@ -46,6 +47,9 @@ def _recognize(value: Any) -> tuple[str, str] | None:
     """The format of one record and the sign it is known by."""
     if not isinstance(value, Mapping):
         return None
+    sign = is_pair(value)
+    if sign is not None:
+        return "preference", sign
     for key in TURN_KEYS:
         style = _turn_style(value.get(key))
         if style is not None:
@@ -82,5 +86,5 @@ def _unrecognized(values: Sequence[Any]) -> str:
         f"no format recognized; the columns are: {keys}. To train on two of them, say which: "
         f"--set data.prompt_field={pair[0]} --set data.response_field={pair[1]}. Recognized are 'messages' "
         "(role, content), 'conversations' (from, value), 'instruction' with 'output', "
-        "'prompt' with 'completion' or 'response', and 'text'"
+        "'prompt' with 'completion' or 'response', 'chosen' with 'rejected', and 'text'"
     )

@@ -8,29 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tunesmith.data.detect import TURN_KEYS, Layout
+from tunesmith.data.pairs import in_columns, spell_pair
+from tunesmith.data.turns import sharegpt_message, without_functions
 from tunesmith.errors import DataError
 from tunesmith.messages import conversation_from_dict, decoded, shown, tools_from
 from tunesmith.types import Conversation
-
-SHAREGPT_ROLES = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "chatgpt": "assistant",
-    "function_call": "assistant",
-    "tool": "tool",
-    "observation": "tool",
-    "function_response": "tool",
-}
-SHAREGPT_KEPT = ("train", "weight", "name", "tool_call_id", "reasoning_content", "reasoning", "thinking")
 
 
 def convert(value: Any, layout: Layout, where: str, default_id: str) -> Conversation:
     """One record as a Conversation; raises DataError at `where`. Its source is left to the caller."""
     if not isinstance(value, Mapping):
         raise DataError(f"{where}: a record must be an object, not {shown(value)}")
+    if layout.format == "preference":
+        value = in_columns(value)
     spelled = SPELLERS[layout.format](value, layout, where)
     tools = [] if "text" in spelled else _tools(value, where)
     raw = {**spelled, "tools": tools, "id": value.get("id")}
@@ -63,38 +53,13 @@ def _system(value: Mapping[str, Any]) -> list[Any]:
 
 
 def _spell_messages(value: Mapping[str, Any], layout: Layout, where: str) -> dict[str, Any]:
-    return {"messages": [_without_functions(turn) for turn in _turns(value, layout, where)]}
-
-
-def _without_functions(turn: Any) -> Any:
-    """The older OpenAI spelling (`function_call`, role `function`) as tool calls."""
-    if not isinstance(turn, Mapping):
-        return turn
-    modern = {key: inner for key, inner in turn.items() if key != "function_call"}
-    if turn.get("function_call") and not turn.get("tool_calls"):
-        modern["tool_calls"] = [turn["function_call"]]
-    if turn.get("role") == "function":
-        modern["role"] = "tool"
-    return modern
+    return {"messages": [without_functions(turn) for turn in _turns(value, layout, where)]}
 
 
 def _spell_sharegpt(value: Mapping[str, Any], layout: Layout, where: str) -> dict[str, Any]:
     turns = _turns(value, layout, where)
-    messages = [_sharegpt_message(turn, f"{where}, message {number}") for number, turn in enumerate(turns, 1)]
+    messages = [sharegpt_message(turn, f"{where}, message {number}") for number, turn in enumerate(turns, 1)]
     return {"messages": _system(value) + messages}
-
-
-def _sharegpt_message(turn: Any, where: str) -> dict[str, Any]:
-    if not isinstance(turn, Mapping) or "from" not in turn or "value" not in turn:
-        raise DataError(f"{where}: expected an object with 'from' and 'value', not {shown(turn)}")
-    speaker, value = turn["from"], turn["value"]
-    if not isinstance(speaker, str) or speaker not in SHAREGPT_ROLES:
-        raise DataError(f"{where}: 'from' is {shown(speaker)}; accepted: {', '.join(SHAREGPT_ROLES)}")
-    message = {key: turn[key] for key in SHAREGPT_KEPT if key in turn} | {"role": SHAREGPT_ROLES[speaker]}
-    if speaker != "function_call":
-        return message | {"content": value}
-    calls = decoded(value, where, "the function call") if isinstance(value, str) else value
-    return message | {"tool_calls": calls if isinstance(calls, list) else [calls]}
 
 
 def _spell_alpaca(value: Mapping[str, Any], layout: Layout, where: str) -> dict[str, Any]:
@@ -130,10 +95,14 @@ def _spell_prompt(value: Mapping[str, Any], layout: Layout, where: str) -> dict[
 def _side(content: Any, role: str, where: str) -> list[Any]:
     """One side of a pair: a string, or a list of messages."""
     if isinstance(content, list | tuple):
-        return [_without_functions(turn) for turn in content]
+        return [without_functions(turn) for turn in content]
     if isinstance(content, str):
         return [{"role": role, "content": content}]
     raise DataError(f"{where}: the {role} side must be text or a list of messages, not {shown(content)}")
+
+
+def _spell_preference(value: Mapping[str, Any], layout: Layout, where: str) -> dict[str, Any]:
+    return spell_pair(value, layout.prompt_field, where)
 
 
 def _spell_text(value: Mapping[str, Any], layout: Layout, where: str) -> dict[str, Any]:
@@ -148,6 +117,7 @@ SPELLERS: dict[str, Callable[[Mapping[str, Any], Layout, str], dict[str, Any]]] 
     "sharegpt": _spell_sharegpt,
     "alpaca": _spell_alpaca,
     "prompt_completion": _spell_prompt,
+    "preference": _spell_preference,
     "text": _spell_text,
 }
 

@@ -17,7 +17,7 @@ from tunesmith.errors import DataError
 from tunesmith.files import file_digest, fingerprint
 from tunesmith.types import Conversation, Dropped, Message
 
-VERSION = 1
+VERSION = 2
 NUM_DETECTED = 20
 
 
@@ -134,7 +134,9 @@ class Conversations:
         has_own = any(message.role in ("system", "developer") for message in conversation.messages)
         if system is None or has_own or conversation.text is not None:
             return conversation
-        return replace(conversation, messages=(Message("system", system), *conversation.messages))
+        first = Message("system", system)
+        rejected = (first, *conversation.rejected) if conversation.rejected else ()
+        return replace(conversation, messages=(first, *conversation.messages), rejected=rejected)
 
     def _drop(self, dropped: Dropped) -> None:
         if self.config.on_error == "stop":

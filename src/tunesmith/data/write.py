@@ -45,6 +45,7 @@ class _Tally:
 
     num_kept: int = 0
     num_messages: int = 0
+    num_pairs: int = 0
     system: str | None = None
     has_shared_system: bool = True
 
@@ -56,6 +57,7 @@ class _Tally:
         self.system = system if self.num_kept == 0 else self.system
         self.num_kept += 1
         self.num_messages += len(conversation.messages)
+        self.num_pairs += bool(conversation.rejected)
 
 
 @dataclass(slots=True)
@@ -147,6 +149,7 @@ def _facts(stream: Conversations, tally: _Tally, drops: _Drops, num_heldout: int
         "dropped_by_reason": dict(drops.reasons),
         "shared_system": tally.system if tally.has_shared_system else None,
         "num_messages": tally.num_messages,
+        "num_pairs": tally.num_pairs,
         "files": [
             {"path": str(file.path), "num_bytes": file.path.stat().st_size, "sha256": digest}
             for file, digest in zip(stream.files, stream.digests.values(), strict=True)

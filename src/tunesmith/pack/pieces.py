@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 def pieces_of(rendered: Rendered, config: "PackConfig") -> list[Rendered]:
     """The conversation itself where it fits into a row; else its trees, which may stand in different rows.
 
-    The layout `padding` takes every conversation apart into plain sequences, from a root to a leaf. Raises ConfigError
+    The layout `padding` takes every conversation apart into plain sequences, from a root to a leaf. A pair of answers
+    stays in one row, whatever the layout: the two are learned from together. Raises ConfigError
     for a piece that is larger than a row, unless `split_long` says that it may be cut and it is a plain sequence.
     """
-    if config.layout == "padding":
+    if rendered.is_pair:
+        apart = [rendered]
+    elif config.layout == "padding":
         apart = split(rendered)
     else:
         apart = [rendered] if rendered.num_tokens <= config.row_tokens else trees_of(rendered)
@@ -40,6 +43,12 @@ def pieces_of(rendered: Rendered, config: "PackConfig") -> list[Rendered]:
 
 
 def _too_long(whole: Rendered, piece: Rendered, row_tokens: int) -> str:
+    if whole.is_pair:
+        return (
+            f"conversation {whole.conversation_id} is a pair of answers with {whole.num_tokens} tokens, more than "
+            f"pack.row_tokens = {row_tokens}; a pair stands in one row, so raise it to {whole.num_tokens}, or lower "
+            "render.max_tokens and set render.too_long = drop to leave such pairs out"
+        )
     part = "" if piece.num_tokens == whole.num_tokens else f", of which {piece.num_tokens} hang together"
     seen = f"conversation {whole.conversation_id} has {whole.num_tokens} tokens{part}, more than pack.row_tokens = "
     if piece.is_linear:

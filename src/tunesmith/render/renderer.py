@@ -21,6 +21,7 @@ from tunesmith.render import RenderConfig
 from tunesmith.render.mask.asking import Asker
 from tunesmith.render.mask.assembly import Assembler, Filled, Reading
 from tunesmith.render.mask.encoding import Encoder
+from tunesmith.render.mask.pair import check_pair, paired
 from tunesmith.render.mask.proof import Prover
 from tunesmith.render.mask.reading import Reader
 from tunesmith.render.mask.sentinels import BREAK, fill
@@ -74,13 +75,10 @@ class TemplateRenderer:
         return result
 
     def render_many(self, conversations: Sequence[Conversation]) -> list[Rendered | RenderError]:
-        read = [self._read(conversation) for conversation in conversations]
+        read = [self._read(side) for conversation in conversations for side in _sides(conversation)]
         made = iter(self._assembler.assemble([each for each in read if not isinstance(each, RenderError)]))
-        results: list[Rendered | RenderError] = []
-        for conversation, each in zip(conversations, read, strict=True):
-            strands = each if isinstance(each, RenderError) else next(made)
-            results.append(strands if isinstance(strands, RenderError) else self._rendered(conversation, strands))
-        return results
+        strands = (each if isinstance(each, RenderError) else next(made) for each in read)
+        return [self._result(each, [next(strands) for _ in _sides(each)]) for each in conversations]
 
     def prompt(
         self, messages: Sequence[Message], tools: Sequence[Any] = (), *, continue_last: bool = False
@@ -105,6 +103,8 @@ class TemplateRenderer:
 
     def _read(self, conversation: Conversation) -> "Reading | RenderError":
         try:
+            if conversation.rejected:
+                check_pair(self.config.train_on)
             if conversation.text is not None:
                 return self._document(conversation)
             return self._conversation(conversation)
@@ -180,15 +180,40 @@ class TemplateRenderer:
         if at < len(text):
             yield from self.encoder.section(text[at:].replace(BREAK, ""), is_first)
 
-    def _rendered(self, conversation: Conversation, strands: Sequence[Strand]) -> Rendered | RenderError:
+    def _result(
+        self, conversation: Conversation, sides: Sequence[Sequence[Strand] | RenderError]
+    ) -> Rendered | RenderError:
+        """The conversation from the strands of its side, or of both where it is a pair."""
+        made: list[list[Strand]] = []
+        for strands in sides:
+            if isinstance(strands, RenderError):
+                return strands
+            made.append(self._finished(conversation, strands))
+        try:
+            if conversation.rejected:
+                return paired(conversation, *made, is_tree=self.config.layout == "shared_prefix")
+            return self._rendered(conversation, made[0])
+        except RenderError as error:
+            return _placed(error, conversation)
+
+    def _finished(self, conversation: Conversation, strands: Sequence[Strand]) -> list[Strand]:
+        """With the first token that every sequence has, which is never trained."""
         strands = [_first_untrained(strand) for strand in strands]
         if self._adds_bos and conversation.text is None and self.bos_token is not None:
-            strands = [strand.after(self.bos_token) for strand in strands]
+            return [strand.after(self.bos_token) for strand in strands]
+        return strands
+
+    def _rendered(self, conversation: Conversation, strands: Sequence[Strand]) -> Rendered:
         if not any(strand.weights.any() for strand in strands):
-            return _placed(MaskError("nothing_trained", "no token would be trained"), conversation)
+            raise MaskError("nothing_trained", "no token would be trained")
         if len(strands) == 1 or self.config.layout == "split" or self.config.train_on == "response_only":
             return side_by_side(conversation.id, strands)
         return joined(conversation.id, strands)
+
+
+def _sides(conversation: Conversation) -> tuple[Conversation, ...]:
+    """The conversation, and, where it is a pair, the one with the rejected messages."""
+    return (conversation, replace(conversation, messages=conversation.rejected))[: 1 + bool(conversation.rejected)]
 
 
 def _template_source(tokenizer: Tokenizer, config: RenderConfig) -> tuple[str, str]:

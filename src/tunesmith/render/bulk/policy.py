@@ -56,6 +56,9 @@ def apply_policy(
     if length <= config.max_tokens:
         return _outcome(rendered, (rendered,), (), ())
     stops = _stop_tokens(renderer, conversation, rendered)
+    if rendered.is_pair:
+        whole = f"{too_long(length, config.max_tokens)}; a pair of answers is never cut"
+        return _outcome(rendered, (), (Drop(TOO_LONG, whole, length),), stops)
     if config.too_long == "split_turns" and conversation.text is not None:
         return _windows(config, rendered, stops)
     if config.too_long == "split_turns":

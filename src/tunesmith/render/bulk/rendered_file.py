@@ -120,7 +120,8 @@ def is_rendered(folder: Path) -> bool:
 class RenderedFile(Sequence[Rendered]):
     """The rendered conversations of a folder, by position.
 
-    `lengths` and `supervised` (int64 [N]) hold the tokens and the supervised tokens of each, without reading it.
+    `lengths` and `supervised` (int64 [N]) hold the tokens and the supervised tokens of each, without reading it;
+    `num_pairs` counts those with a chosen and a rejected answer.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -131,6 +132,7 @@ class RenderedFile(Sequence[Rendered]):
         index = open_arrays(folder / INDEX)
         self.lengths: NDArray[np.int64] = index.arrays["lengths"]
         self.supervised: NDArray[np.int64] = index.arrays["supervised"]
+        self.num_pairs: int = index.facts["num_pairs"]
         self._starts = index.arrays["starts"]
         self._id_ends = index.arrays["id_ends"]
         self._ids = index.arrays["ids"]

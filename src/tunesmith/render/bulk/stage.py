@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tunesmith.render import RenderConfig, Renderer
 
 # Raise it when equal keys would give other shards.
-VERSION = 1
+VERSION = 2
 LEDGER = "ledger.json"
 DROPPED = "dropped.jsonl"
 WORKERS_VARIABLE = "TUNESMITH_RENDER_WORKERS"
@@ -93,7 +93,8 @@ def render_chunk(config: "RenderConfig", renderer: "Renderer", chunk: Chunk, pat
     kept = [rendered for outcome in outcomes for rendered in outcome.kept]
     longest = max((longest_sequence(each.branches, each.num_tokens) for each in kept), default=0)
     try:
-        write_arrays(path, {"drops": drops, "longest_sequence": longest}, _arrays(outcomes, kept))
+        facts = {"drops": drops, "longest_sequence": longest, "num_pairs": sum(each.is_pair for each in kept)}
+        write_arrays(path, facts, _arrays(outcomes, kept))
     except OSError as error:
         raise unwritable(path, error) from None
 
@@ -129,8 +130,12 @@ def _joined(found: Sequence[NDArray[Any]], kind: Any) -> NDArray[Any]:
 
 def _small(weights: NDArray[np.float32]) -> NDArray[Any]:
     """One byte for each where all weights are whole numbers, as they nearly always are."""
-    is_small = ((weights >= 0) & (weights <= 255) & (weights == np.floor(weights))).all()
-    return weights.astype(np.uint8) if is_small else weights
+    if not (weights == np.floor(weights)).all():
+        return weights
+    least, most = (weights.min(), weights.max()) if weights.size else (0, 0)
+    if least >= 0 and most <= 255:
+        return weights.astype(np.uint8)
+    return weights.astype(np.int8) if least >= -128 and most <= 127 else weights
 
 
 # All chunks
@@ -356,6 +361,7 @@ class _Index:
         self.ledger = Ledger(config.too_long, config.max_tokens)
         self.dropped: Counter[str] = Counter()
         self.longest_sequence = 0
+        self.num_pairs = 0
         self._sizes: list[int] = []
         self._lengths: list[NDArray[np.int64]] = []
         self._supervised: list[NDArray[np.int64]] = []
@@ -374,6 +380,7 @@ class _Index:
         self._lengths.append(np.diff(arrays["offsets"]))
         self._supervised.append(arrays["supervised"].astype(np.int64))
         self.longest_sequence = max(self.longest_sequence, facts["longest_sequence"])
+        self.num_pairs += facts["num_pairs"]
         self.ledger.add(chunk.sources, arrays["accounts"])
         self._name(chunk, arrays)
 
@@ -408,7 +415,7 @@ class _Index:
             "id_ends": np.cumsum(_joined(self._id_sizes, np.int64)),
             "ids": np.array(bytearray().join(self._ids), np.uint8),
         }
-        write_arrays(path, {"shards": self.keys, "sizes": self._sizes}, arrays)
+        write_arrays(path, {"shards": self.keys, "sizes": self._sizes, "num_pairs": self.num_pairs}, arrays)
 
     def facts(self) -> dict[str, Any]:
         """The counts for the manifest."""
@@ -419,6 +426,7 @@ class _Index:
             "num_dropped": self.dropped.total(),
             "dropped_by_reason": dict(self.dropped),
             "num_pieces": total.num_pieces,
+            "num_pairs": self.num_pairs,
             "num_tokens": total.num_tokens_out,
             "num_supervised": total.num_supervised_out,
             "longest": max((int(each.max()) for each in self._lengths if each.size), default=0),

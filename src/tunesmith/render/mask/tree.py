@@ -50,15 +50,19 @@ def side_by_side(conversation_id: str, strands: Sequence[Strand]) -> Rendered:
     return _rendered(conversation_id, [np.concatenate(each) for each in zip(*strands, strict=True)], branches)
 
 
-def joined(conversation_id: str, strands: Sequence[Strand]) -> Rendered:
-    """The strands as one tree of shared prefixes. Weights of a shared token add up, so the loss stays the same sum."""
+def joined(conversation_id: str, strands: Sequence[Strand], limits: Sequence[int] | None = None) -> Rendered:
+    """The strands as one tree of shared prefixes. Weights of a shared token add up, so the loss stays the same sum.
+
+    `limits` says how many of each strand's tokens may be shared with strands before it; by default all.
+    """
     kept: list[Strand] = []
     places: list[NDArray[np.int64]] = []
     branches: list[tuple[int, int]] = []
     shared_weights: list[tuple[NDArray[np.int64], WeightArray]] = []
     size = 0
-    for strand in strands:
-        shared, like = _longest_prefix(strand.tokens, list(zip(strands, places, strict=False)))
+    for number, strand in enumerate(strands):
+        limit = strand.tokens.size if limits is None else limits[number]
+        shared, like = _longest_prefix(strand.tokens[:limit], list(zip(strands, places, strict=False)))
         new = strand.tokens.size - shared
         place = np.concatenate([like[:shared], np.arange(size, size + new)])
         shared_weights.append((place[:shared], strand.weights[:shared]))

@@ -171,7 +171,10 @@ def _introduction(number: int, branch: Branch, last: str) -> str:
 
 
 def _weight_mark(stretch: Stretch) -> str:
-    return f"×{stretch.weight:g} " if stretch.is_trained and stretch.weight != 1 else ""
+    if not stretch.is_trained:
+        return ""
+    side = "rejected " if stretch.weight < 0 else ""
+    return f"{side}×{abs(stretch.weight):g} " if abs(stretch.weight) != 1 else side
 
 
 def _brackets(stretches: Sequence[Stretch]) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from typing import Any
 from tunesmith.render.bulk.ledger import source_file
 from tunesmith.render.show import FATES, MEANINGS, visible
 from tunesmith.render.show.chart import histogram
-from tunesmith.render.show.tokens import KINDS, Reader, kinds
+from tunesmith.render.show.tokens import KINDS, Reader, all_messages, kinds
 from tunesmith.render.show.views import Sheet, View
 
 FOLDER = Path(__file__).parent / "page"
@@ -51,7 +51,7 @@ class Page:
                 "tokens": view.account.num_tokens_out,
                 "trained": view.account.num_supervised_out,
                 "cut": view.account.num_tokens_cut,
-                "roles": [message.role for message in conversation.messages],
+                "roles": [message.role for message in all_messages(conversation)],
                 "sheets": [self._sheet(view, sheet, reader) for sheet in view.sheets],
             }
         )

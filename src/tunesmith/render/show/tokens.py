@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tunesmith.render import Renderer
 from tunesmith.render.show.views import Sheet
-from tunesmith.types import Conversation, Part, TokenArray
+from tunesmith.types import Conversation, Message, Part, TokenArray
 
 MOST_BYTES = 4  # of one character in UTF-8
 
@@ -63,12 +63,17 @@ class Reader:
             begin, said = index, self.token_text(token)
 
 
+def all_messages(conversation: Conversation) -> tuple[Message, ...]:
+    """The messages in the order in which Rendered numbers them: a pair's rejected answer behind the chosen one."""
+    return (*conversation.messages, *conversation.rejected[conversation.num_shared :])
+
+
 def kinds(conversation: Conversation, sheet: Sheet, reader: Reader) -> list[str]:
     """The kind of each token of a sheet, one of KINDS; without parts and messages, what weights and text tell."""
     rendered = sheet.rendered
     parts = rendered.parts.tolist() if rendered.parts is not None else [None] * rendered.num_tokens
     owners = rendered.messages.tolist() if rendered.messages is not None else [-1] * rendered.num_tokens
-    roles = [message.role for message in conversation.messages]
+    roles = [message.role for message in all_messages(conversation)]
     found = []
     for token, weight, part, owner, is_cut in zip(
         rendered.tokens.tolist(), rendered.loss_weights.tolist(), parts, owners, sheet.cut.tolist(), strict=True
@@ -76,7 +81,7 @@ def kinds(conversation: Conversation, sheet: Sheet, reader: Reader) -> list[str]
         is_control = reader.is_control(token)
         if is_cut:
             found.append("cut")
-        elif weight > 0:
+        elif weight:
             found.append("end" if is_control else "text" if part is None else _TRAINED[Part(part)])
         elif is_control or part == Part.CONTROL:
             found.append("control" if is_control else "template")

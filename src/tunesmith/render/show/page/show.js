@@ -58,7 +58,7 @@ function tokens(sheet, start, end) {
     const first = index;
     while (piece(sheet, index) === "" && index + 1 < end) index++;
     const [kind, , weight] = known[index];
-    const light = weight > 0 && weight !== 1 ? " light" : "";
+    const light = weight < 0 ? " rejected" : weight > 0 && weight !== 1 ? " light" : "";
     const span = element("span", `t ${data.kinds[kind].replace(" ", "-")}${light}`, visible(piece(sheet, index)));
     span.dataset.first = first;
     span.dataset.last = index;
