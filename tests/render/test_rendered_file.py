@@ -105,7 +105,7 @@ def test_opening_reads_neither_ids_nor_tokens(tmp_path):
     }
     write_arrays(tmp_path / SHARDS / "a.shard", {}, {})
     size = (tmp_path / SHARDS / "a.shard").stat().st_size
-    write_arrays(tmp_path / INDEX, {"shards": ["a"], "sizes": [size]}, arrays)
+    write_arrays(tmp_path / INDEX, {"shards": ["a"], "sizes": [size], "num_pairs": 0}, arrays)
     tracemalloc.start()
     read = RenderedFile(tmp_path)
     used = tracemalloc.get_traced_memory()[1]
