@@ -60,11 +60,11 @@ both = pytest.mark.parametrize("attention", ["tunesmith_grouped", "tunesmith_fle
 @both
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_conversations_and_branches_of_a_row_stay_apart_on_the_device(load, dtype, attention):
-    from tunesmith.train.forward import check_no_leak
+    from tunesmith.train.proof import prove_attention
 
     model = load(dtype, attention)
     assert next(model.parameters()).device.type == "cuda"
-    check_no_leak(model)
+    prove_attention(model)
 
 
 def example_row(num_tokens):

@@ -6,15 +6,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import contexts, fresh_model, model, rendered, trees
-from torch.nn.attention.flex_attention import create_mask
-from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from torch.nn.attention.flex_attention import AuxOutput, create_mask
+from transformers import AttentionInterface, AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from tunesmith.errors import TrainError
 from tunesmith.pack import pack_rows
 from tunesmith.train import flex, grouped
 from tunesmith.train.attention import FLEX_NAME, NAME, attention_name, sight_of
-from tunesmith.train.forward import check_no_leak, forward, row_tensors
+from tunesmith.train.flex import attend_flex, flex_mask
+from tunesmith.train.forward import forward, row_tensors
 from tunesmith.train.grouped import attend_groups, group_branches
+from tunesmith.train.proof import prove_attention
+from tunesmith.train.scores import Scores
 from tunesmith.types import Rendered, Row
 
 # The plain form, without a kernel, is what is wanted here.
@@ -51,11 +54,16 @@ def changed(each):
     return Rendered(each.conversation_id, (each.tokens + 1) % 300, each.loss_weights, each.branches)
 
 
-def dense_kernel(query, key, value, block_mask, scale, **_):
-    """FlexAttention has no backward pass on the CPU; the same rule, as a dense mask, has."""
-    length = query.shape[2]
+def dense_kernel(query, key, value, score_mod, block_mask, scale, **_):
+    """FlexAttention has no backward pass on the CPU; the same rules, on the dense square, have."""
+    length, shared = query.shape[2], query.shape[1] // key.shape[1]
+    key, value = (each.repeat_interleave(shared, 1) for each in (key, value))
+    scores = query @ key.transpose(2, 3) * scale
+    if score_mod is not None:
+        scores = score_mod(scores, None, None, None, None)
     sees = create_mask(block_mask.mask_mod, 1, 1, length, length, query.device)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=sees, scale=scale, enable_gqa=True)
+    scores = scores.masked_fill(~sees, float("-inf"))
+    return scores.softmax(-1) @ value, AuxOutput(lse=scores.logsumexp(-1))
 
 
 # The same as alone
@@ -90,28 +98,70 @@ def test_each_token_of_a_tree_has_the_logits_of_its_sequence_alone(request, fami
         torch.testing.assert_close(packed[token], alone, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("longest_plain", [0, 512])
-def test_blocks_equal_dense_attention_and_so_do_gradients(monkeypatch, longest_plain):
-    """In float64, for the plain products and the fused kernel: a rounding error apart, there is no difference."""
-    monkeypatch.setattr(grouped, "_LONGEST_PLAIN", longest_plain)
+@pytest.mark.parametrize("attention", ["blocks", "fused", "flex"])
+@pytest.mark.parametrize("window", [None, 1, 7, 20])
+@pytest.mark.parametrize("softcap", [None, 1.5])
+@pytest.mark.parametrize("has_sinks", [False, True])
+def test_it_equals_dense_attention_and_so_do_gradients(monkeypatch, attention, window, softcap, has_sinks):
+    """In float64, for the plain products, the fused kernel and pieces, and the rules of the compiled one: a rounding
+    error apart, there is no difference to the square of the row, written down from the definitions."""
+    monkeypatch.setattr(grouped, "_LONGEST_PLAIN", 0 if attention == "fused" else 512)
+    monkeypatch.setattr(flex, "_kernel", lambda device_type: dense_kernel)
     (row,) = pack_rows(mixed(3, longest=30), 1000)
     generator = torch.Generator().manual_seed(0)
-    states = [
-        torch.randn(1, heads, row.num_tokens, 8, generator=generator, dtype=torch.float64, requires_grad=True)
-        for heads in (6, 2, 2)
-    ]
+    options = {"generator": generator, "dtype": torch.float64, "requires_grad": True}
+    states = [torch.randn(1, heads, row.num_tokens, 8, **options) for heads in (6, 2, 2)]
+    sinks = torch.randn(6, **options) if has_sinks else None
     sees = torch.zeros(row.num_tokens, row.num_tokens, dtype=torch.bool)
     for token, seen in enumerate(contexts(row.branches, row.num_tokens)):
-        sees[token, seen] = True
-    groups = group_branches(row.branches, row.num_tokens, torch.device("cpu"))
-    ours = attend_groups(*states, groups, 0.3, 0.0)
-    theirs = F.scaled_dot_product_attention(*states, attn_mask=sees, scale=0.3, enable_gqa=True).transpose(1, 2)
+        sees[token, seen[-window:] if window else seen] = True
+    layout = (row.branches, row.num_tokens, torch.device("cpu"), window)
+    scores = Scores(0.3, softcap, sinks)
+    if attention == "flex":
+        ours = attend_flex(*states, flex_mask(*layout), scores)
+    else:
+        ours = attend_groups(*states, group_branches(*layout), scores, 0.0)
+    theirs = dense(*states, sees, scores)
     direction = torch.randn(ours.shape, generator=generator, dtype=torch.float64)
+    wanted = [*states, sinks] if has_sinks else states
     torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-10)
     for mine, exact in zip(
-        torch.autograd.grad(ours, states, direction), torch.autograd.grad(theirs, states, direction), strict=True
+        torch.autograd.grad(ours, wanted, direction), torch.autograd.grad(theirs, wanted, direction), strict=True
     ):
         torch.testing.assert_close(mine, exact, atol=1e-12, rtol=1e-10)
+
+
+def dense(query, key, value, sees, scores):
+    """Attention as its definition says, with the sink as one more key whose value is zero: [1, T, H, D]."""
+    key, value = (each.repeat_interleave(query.shape[1] // key.shape[1], 1) for each in (key, value))
+    products = query @ key.transpose(2, 3) * scores.scale
+    if scores.softcap is not None:
+        products = scores.softcap * torch.tanh(products / scores.softcap)
+    products = products.masked_fill(~sees, float("-inf"))
+    if scores.sinks_H is not None:
+        sinks = scores.sinks_H[None, :, None, None].expand(*products.shape[:3], 1)
+        products = torch.cat([products, sinks], dim=-1)
+        value = F.pad(value, (0, 0, 0, 1))
+    return (products.softmax(-1) @ value).transpose(1, 2)
+
+
+def test_the_work_of_a_sliding_window_is_linear_in_the_length():
+    branches = np.array([[0, -1]], np.int32)
+    for length in (1_000, 8_000):
+        groups = group_branches(branches, length, torch.device("cpu"), 100)
+        assert sum(group.queries_SQ.numel() * group.keys_SK.shape[1] for group in groups) <= 200 * length
+        assert sorted(torch.cat([group.row_places_N for group in groups]).tolist()) == list(range(length))
+
+
+def test_capped_scores_of_long_lines_are_kept_for_one_piece_at_a_time():
+    """What the backward pass keeps of 2,048 tokens is far below one square of their scores."""
+    states = [torch.randn(1, 1, 2048, 8, requires_grad=True) for _ in range(3)]
+    groups = group_branches(np.array([[0, -1]], np.int32), 2048, torch.device("cpu"))
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        attend_groups(*states, groups, Scores(1.0, softcap=5.0), 0.0)
+    sizes = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in kept}
+    assert sum(sizes.values()) < 2048**2 * 4 / 2
 
 
 def test_long_branches_take_the_fused_kernel_and_agree(tiny_model_folder, monkeypatch):
@@ -126,7 +176,7 @@ def test_long_branches_take_the_fused_kernel_and_agree(tiny_model_folder, monkey
 def test_models_with_several_key_head_layouts(tmp_path):
     for heads in (1, 2, 4):
         network = fresh_model(tmp_path / str(heads), num_key_value_heads=heads)
-        check_no_leak(network)
+        prove_attention(network)
 
 
 # No leak
@@ -194,7 +244,7 @@ def test_no_gradient_reaches_another_conversation(tiny_model_folder, monkeypatch
 @both
 def test_the_leak_check_catches_leaking_models(tiny_model_folder, monkeypatch, attention):
     network = model(tiny_model_folder, attention=attention)
-    check_no_leak(network)
+    prove_attention(network)
 
     def joined(branches):
         """A row builder whose rows are joined where they must not be."""
@@ -202,12 +252,12 @@ def test_the_leak_check_catches_leaking_models(tiny_model_folder, monkeypatch, a
             tokens, weights, positions, segments, np.array(branches, np.int32), ids
         )
 
-    monkeypatch.setattr("tunesmith.train.forward.Row", joined([[0, -1]]))
+    monkeypatch.setattr("tunesmith.train.proof.Row", joined([[0, -1]]))
     with pytest.raises(TrainError, match="packed conversations see each other"):
-        check_no_leak(network)
-    monkeypatch.setattr("tunesmith.train.forward.Row", joined([[0, -1], [8, -1]]))
+        prove_attention(network)
+    monkeypatch.setattr("tunesmith.train.proof.Row", joined([[0, -1], [8, -1]]))
     with pytest.raises(TrainError, match="branches of a conversation see each other"):
-        check_no_leak(network)
+        prove_attention(network)
 
 
 # Layout
@@ -263,46 +313,8 @@ def test_the_device_chooses_the_implementation():
 
 
 @both
-def test_a_sliding_window_shorter_than_a_conversation_is_refused(tmp_path, attention):
-    from transformers import MistralConfig, MistralForCausalLM
-
-    config = MistralConfig(
-        vocab_size=320, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, sliding_window=8,
-    )  # fmt: skip
-    MistralForCausalLM(config).save_pretrained(tmp_path)
-    network = model(tmp_path, attention=attention)
-    row_logits(network, rendered(3, longest=8))
-    with pytest.raises(TrainError, match=r"sliding window \(8\).*one of \d\d tokens"):
-        row_logits(network, rendered(3, seed=1, longest=30))
-    branches = np.array([[0, -1], [5, 4]], np.int32)  # each branch is shorter, but not what it sees
-    with pytest.raises(TrainError, match="one of 10 tokens"):
-        row_logits(network, [Rendered("c", np.arange(10, dtype=np.int32), np.zeros(10, np.float32), branches)])
-
-
-@both
-def test_soft_capping_is_refused(tmp_path, attention):
-    from transformers import Gemma2Config, Gemma2ForCausalLM
-
-    config = Gemma2Config(
-        vocab_size=320, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=8, attn_logit_softcapping=50.0,
-    )  # fmt: skip
-    Gemma2ForCausalLM(config).save_pretrained(tmp_path)
-    with pytest.raises(TrainError, match="soft-capping"):
-        row_logits(model(tmp_path, attention=attention), rendered(1))
-
-
-@both
-@pytest.mark.parametrize(("option", "message"), [("softcap", "soft-capping"), ("s_aux", "sinks")])
-def test_what_would_be_computed_wrongly_is_refused(tiny_model_folder, attention, option, message):
-    from transformers import AttentionInterface
-
-    (row,) = pack_rows(rendered(1), 100)
-    sight = sight_of(row, attention, torch.device("cpu"))
-    states = [torch.zeros(1, 1, row.num_tokens, 16)] * 3
-    with pytest.raises(TrainError, match=message):
-        AttentionInterface()[attention](torch.nn.Module(), *states, None, sight=sight, **{option: 1.0})
+def test_a_model_that_does_not_hand_on_what_a_token_may_see_is_refused(tiny_model_folder, attention):
+    states = [torch.zeros(1, 1, 5, 16)] * 3
     with pytest.raises(TrainError, match="does not pass keyword arguments"):
         AttentionInterface()[attention](torch.nn.Module(), *states, None)
 
@@ -316,4 +328,4 @@ def test_attention_dropout_is_refused_on_the_compiled_kernel(tmp_path):
 
 def test_a_model_loaded_with_another_attention_is_refused(tiny_model_folder):
     with pytest.raises(TrainError, match="'sdpa', which knows no branches; load it with one of tunesmith_grouped"):
-        check_no_leak(model(tiny_model_folder, attention="sdpa"))
+        prove_attention(model(tiny_model_folder, attention="sdpa"))

@@ -8,7 +8,8 @@ Shapes: T tokens of the row, H query heads, G key heads, D head width.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,18 +19,34 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from tunesmith.errors import TrainError
 from tunesmith.train.flex import attend_flex, flex_mask
 from tunesmith.train.grouped import Group, attend_groups, group_branches
-from tunesmith.types import Row
+from tunesmith.train.scores import Scores
+from tunesmith.types import BranchArray, Row
 
 NAME = "tunesmith_grouped"
 FLEX_NAME = "tunesmith_flex"
+Layout = tuple[Group, ...] | BlockMask
 
 
-class Sight(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sight:
     """Who sees whom in a row, in the form that one implementation takes."""
 
-    layout: tuple[Group, ...] | BlockMask
+    branches: BranchArray
+    num_tokens: int
     longest: int
     """How many tokens the last token of the longest sequence sees, itself included."""
+
+    attention: str
+    device: torch.device
+    _layouts: dict[int | None, Layout] = field(default_factory=dict)
+
+    def layout(self, window: int | None) -> Layout:
+        """Who sees whom where a token sees at most `window` tokens, itself included; made once for each window."""
+        if window is not None and window >= self.longest:
+            window = None
+        if window not in self._layouts:
+            self._layouts[window] = _LAYOUTS[self.attention](self.branches, self.num_tokens, self.device, window)
+        return self._layouts[window]
 
 
 def attention_name(device: torch.device) -> str:
@@ -47,7 +64,7 @@ def sight_of(row: Row, attention: str, device: torch.device) -> Sight:
             f"the model was loaded with the attention {attention!r}, which knows no branches; "
             f"load it with one of {', '.join(_LAYOUTS)}"
         )
-    return Sight(_LAYOUTS[attention](row.branches, row.num_tokens, device), int(row.positions.max()) + 1)
+    return Sight(row.branches, row.num_tokens, int(row.positions.max()) + 1, attention, device)
 
 
 def grouped_attention(
@@ -62,10 +79,10 @@ def grouped_attention(
     **options: Any,
 ) -> tuple[Tensor, None]:
     """transformers' attention interface, block by block; gives [1, T, H, D]."""
-    layout = _checked(module, sight, options).layout
+    layout = _checked(module, sight).layout(options.get("sliding_window"))
     assert not isinstance(layout, BlockMask)
-    scale = scaling if scaling is not None else query_1HTD.shape[-1] ** -0.5
-    return attend_groups(query_1HTD, key_1GTD, value_1GTD, layout, scale, dropout), None
+    scores = _scores(query_1HTD, scaling, options)
+    return attend_groups(query_1HTD, key_1GTD, value_1GTD, layout, scores, dropout), None
 
 
 def flex_attention(
@@ -80,40 +97,32 @@ def flex_attention(
     **options: Any,
 ) -> tuple[Tensor, None]:
     """transformers' attention interface, by one compiled kernel; gives [1, T, H, D]."""
-    layout = _checked(module, sight, options).layout
+    layout = _checked(module, sight).layout(options.get("sliding_window"))
     assert isinstance(layout, BlockMask)
     if dropout > 0:
         raise TrainError(
             f"{type(module).__name__}: this model drops {dropout:g} of its attention in training, which is not "
             "supported on CUDA; set attention_dropout to 0.0 in its config.json"
         )
-    scale = scaling if scaling is not None else query_1HTD.shape[-1] ** -0.5
-    return attend_flex(query_1HTD, key_1GTD, value_1GTD, layout, scale), None
+    return attend_flex(query_1HTD, key_1GTD, value_1GTD, layout, _scores(query_1HTD, scaling, options)), None
 
 
-def _checked(module: torch.nn.Module, sight: Sight | None, options: dict[str, Any]) -> Sight:
-    """Refuse what would be computed wrongly: better no training than one on other attention than the model's."""
-    name = type(module).__name__
+def _checked(module: torch.nn.Module, sight: Sight | None) -> Sight:
     if sight is None:
-        raise TrainError(f"{name} does not pass keyword arguments on to attention; not supported yet")
-    if options.get("softcap") is not None:
-        raise TrainError(f"{name}: attention soft-capping is not supported yet")
-    if options.get("s_aux") is not None:
-        raise TrainError(f"{name}: attention sinks are not supported yet")
-    window = options.get("sliding_window")
-    if window is not None and sight.longest > window:
-        raise TrainError(
-            f"conversations longer than the model's sliding window ({window}) are not supported yet; "
-            f"this row has one of {sight.longest} tokens"
-        )
+        raise TrainError(f"{type(module).__name__} does not pass keyword arguments on to attention; not supported yet")
     return sight
+
+
+def _scores(query_1HTD: Tensor, scaling: float | None, options: dict[str, Any]) -> Scores:
+    scale = scaling if scaling is not None else query_1HTD.shape[-1] ** -0.5
+    return Scores(float(scale), options.get("softcap"), options.get("s_aux"))
 
 
 def _no_mask(*_: Any, **__: Any) -> None:
     """The sight says who sees whom; no dense mask is built."""
 
 
-_LAYOUTS: dict[str, Callable[..., tuple[Group, ...] | BlockMask]] = {NAME: group_branches, FLEX_NAME: flex_mask}
+_LAYOUTS: dict[str, Callable[..., Layout]] = {NAME: group_branches, FLEX_NAME: flex_mask}
 for _name, _attention in ((NAME, grouped_attention), (FLEX_NAME, flex_attention)):
     AttentionInterface.register(_name, _attention)
     AttentionMaskInterface.register(_name, _no_mask)

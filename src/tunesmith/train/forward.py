@@ -1,19 +1,17 @@
-"""A row through the model: what is handed to it, the logits that come out, and the proof that nothing leaks.
+"""A row through the model: what is handed to it, and the logits that come out.
 
 Shapes: T tokens of a row, S supervised tokens of it, V vocabulary.
 """
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tunesmith.branches import PlaceArray
-from tunesmith.errors import TrainError
 from tunesmith.train.attention import Sight, sight_of
 from tunesmith.train.loss import supervised_places
-from tunesmith.types import Row, TokenArray
+from tunesmith.types import Row
 
 
 class RowTensors(NamedTuple):
@@ -56,34 +54,3 @@ def forward(model: Any, tensors: RowTensors, places_S: Tensor) -> Tensor:
     )
     logits_SV: Tensor = output.logits[0]
     return logits_SV
-
-
-@torch.no_grad()
-def check_no_leak(model: Any) -> None:
-    """Refuse an architecture in which one packed conversation, or one branch of a tree, can see another.
-
-    A plain conversation (tokens 0 to 7) and a tree share a row: a trunk (8 to 11), one branch on its end (12 to 15)
-    and one on its middle (16 to 19). First the plain conversation is changed, then the first branch; the logits of
-    all others must not change by a single bit.
-    """
-    branches = np.array([[0, -1], [8, -1], [12, 11], [16, 9]], np.int32)
-    positions = np.concatenate([np.arange(8), np.arange(8), np.arange(2, 6)]).astype(np.int32)
-    segments = np.repeat(np.arange(2, dtype=np.int32), [8, 12])
-    device = next(model.parameters()).device
-    everywhere_T = torch.arange(20, device=device)
-
-    def logits(tokens: TokenArray) -> Tensor:
-        row = Row(tokens, np.zeros(20, np.float32), positions, segments, branches, ("plain", "tree"))
-        return forward(model, row_tensors(row, model), everywhere_T)
-
-    tokens = np.arange(20, dtype=np.int32) % model.config.vocab_size
-    plain_TV = logits(tokens)
-    for first, last, what in ((0, 8, "packed conversations"), (12, 16, "the branches of a conversation")):
-        changed = tokens.copy()
-        changed[first:last] = (changed[first:last] + 7) % model.config.vocab_size
-        outside_T = (everywhere_T < first) | (everywhere_T >= last)
-        if not torch.equal(logits(changed)[outside_T], plain_TV[outside_T]):
-            raise TrainError(
-                f"{type(model).__name__}: {what} see each other in this architecture, so training it "
-                "would be wrong; it is not supported yet"
-            )

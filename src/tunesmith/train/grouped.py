@@ -6,6 +6,9 @@ continues another has its own tokens as queries, and as keys the path to it foll
 hides the padding and the future. Lines of similar size share a block. The work is the sum over branches of
 length x (path + length), never the square of the row.
 
+In a layer with a sliding window a branch is cut into pieces of at most the window; each continues the tokens of its
+own path that are still in sight. The work is then linear in the length.
+
 Shapes: T tokens of the row, S branches in a block, Q longest of them, K longest path and branch, N real tokens of a
 block, H query heads, G key heads, D head width.
 """
@@ -19,8 +22,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from tunesmith.branches import PlaceArray, paths, starts_and_ends
+from tunesmith.train.scores import Scores, attend_plainly
 from tunesmith.types import BranchArray
 
 # In a square above this length the fused kernel's saved memory is worth more than the plain products' speed on the CPU.
@@ -48,14 +53,28 @@ class Group(NamedTuple):
     """Their places in the flattened block."""
 
 
-def group_branches(branches: BranchArray, num_tokens: int, device: torch.device) -> tuple[Group, ...]:
-    """The blocks of a row, of branches that continue nothing and of those that continue another."""
+def group_branches(
+    branches: BranchArray, num_tokens: int, device: torch.device, window: int | None = None
+) -> tuple[Group, ...]:
+    """The blocks of a row, of branches that continue nothing and of those that continue another.
+
+    With a `window` a token sees at most that many tokens back along its own path, itself included.
+    """
     starts_B, ends_B = starts_and_ends(branches, num_tokens)
     lines: dict[tuple[int, int], list[tuple[PlaceArray, PlaceArray]]] = {}
     for path, start, end in zip(paths(branches, num_tokens), starts_B, ends_B, strict=True):
-        own = np.arange(start, end)
-        lines.setdefault(_size_class(own.size, path.size), []).append((path, own))
-    return tuple(_group(lines[size], device) for size in sorted(lines))
+        for before, own in _in_sight(path, np.arange(start, end), window):
+            lines.setdefault(_size_class(own.size, before.size), []).append((before, own))
+    return tuple(_group(lines[size], device, window) for size in sorted(lines))
+
+
+def _in_sight(path: PlaceArray, own: PlaceArray, window: int | None) -> list[tuple[PlaceArray, PlaceArray]]:
+    """The branch in pieces of at most `window`, each with the part of its path that its first token still sees."""
+    if window is None or path.size + own.size <= window:
+        return [(path, own)]
+    whole = np.concatenate([path, own])
+    cuts = range(path.size, whole.size, window)
+    return [(whole[max(0, cut - window + 1) : cut], whole[cut : cut + window]) for cut in cuts]
 
 
 def _size_class(own: int, path: int) -> tuple[int, int]:
@@ -69,7 +88,7 @@ def _size_class(own: int, path: int) -> tuple[int, int]:
     return math.ceil(4 * math.log2(max(own, _SMALL_OWN))), math.ceil(4 * math.log2(max(path + own, _SMALL_SEEN)))
 
 
-def _group(lines: Sequence[tuple[PlaceArray, PlaceArray]], device: torch.device) -> Group:
+def _group(lines: Sequence[tuple[PlaceArray, PlaceArray]], device: torch.device, window: int | None) -> Group:
     queries_SQ, is_real_SQ = _padded([own for _, own in lines])
     block_places_N = np.flatnonzero(is_real_SQ)
     row_places_N = queries_SQ.flatten()[block_places_N]
@@ -79,7 +98,12 @@ def _group(lines: Sequence[tuple[PlaceArray, PlaceArray]], device: torch.device)
     else:
         keys_SK, _ = _padded([np.concatenate(line) for line in lines])
         newest_SQ = path_S[:, None] + np.arange(queries_SQ.shape[1])
-        hidden_SQK = torch.from_numpy(np.arange(keys_SK.shape[1]) > newest_SQ[..., None]).to(device)
+        keys_K = np.arange(keys_SK.shape[1])
+        hidden = keys_K > newest_SQ[..., None]
+        if window is not None:
+            # Padded queries see something too: a path is shorter than the window, and a block at least as long as Q.
+            hidden |= keys_K <= newest_SQ[..., None] - window
+        hidden_SQK = torch.from_numpy(hidden).to(device)
     queries, keys, row_places, block_places = (
         torch.from_numpy(each).to(device) for each in (queries_SQ, keys_SK, row_places_N, block_places_N)
     )
@@ -100,7 +124,7 @@ def attend_groups(
     key_1GTD: Tensor,
     value_1GTD: Tensor,
     groups: tuple[Group, ...],
-    scale: float,
+    scores: Scores,
     dropout: float,
 ) -> Tensor:
     """The attention of a whole row, block by block: [1, T, H, D]."""
@@ -109,7 +133,7 @@ def attend_groups(
     for group in groups:
         query = _block(query_1HTD, group.queries_SQ)
         key, value = (_block(each, group.keys_SK) for each in (key_1GTD, value_1GTD))
-        attended = _attend(query, key, value, group.hidden_SQK, scale, dropout)
+        attended = _attend(query, key, value, group.hidden_SQK, scores, dropout)
         real_NHD = attended.transpose(1, 2).flatten(0, 1).index_select(0, group.block_places_N)
         out_THD = out_THD.index_copy(0, group.row_places_N, real_NHD)
     return out_THD[None]
@@ -124,12 +148,14 @@ def _block(states_1HTD: Tensor, places_SL: Tensor) -> Tensor:
 
 
 def _attend(
-    query_SHQD: Tensor, key_SGKD: Tensor, value_SGKD: Tensor, hidden_SQK: Tensor | None, scale: float, dropout: float
+    query_SHQD: Tensor, key_SGKD: Tensor, value_SGKD: Tensor, hidden_SQK: Tensor | None, scores: Scores, dropout: float
 ) -> Tensor:
     """Masked or causal attention with grouped key heads: [S, H, Q, D]."""
     is_small = query_SHQD.shape[2] * key_SGKD.shape[2] <= _LONGEST_PLAIN**2
-    if query_SHQD.device.type == "cpu" and is_small and dropout == 0:
-        return _attend_plainly(query_SHQD, key_SGKD, value_SGKD, hidden_SQK, scale)
+    if is_small and (not scores.is_plain or (query_SHQD.device.type == "cpu" and dropout == 0)):
+        return _attend_stacked(query_SHQD, key_SGKD, value_SGKD, hidden_SQK, scores, dropout)
+    if not scores.is_plain:
+        return _attend_in_pieces(query_SHQD, key_SGKD, value_SGKD, hidden_SQK, scores, dropout)
     return F.scaled_dot_product_attention(
         query_SHQD,
         key_SGKD,
@@ -137,13 +163,35 @@ def _attend(
         attn_mask=None if hidden_SQK is None else ~hidden_SQK[:, None],
         dropout_p=dropout,
         is_causal=hidden_SQK is None,
-        scale=scale,
+        scale=scores.scale,
         enable_gqa=True,
     )
 
 
-def _attend_plainly(
-    query_SHQD: Tensor, key_SGKD: Tensor, value_SGKD: Tensor, hidden_SQK: Tensor | None, scale: float
+def _attend_in_pieces(
+    query_SHQD: Tensor, key_SGKD: Tensor, value_SGKD: Tensor, hidden_SQK: Tensor | None, scores: Scores, dropout: float
+) -> Tensor:
+    """What no fused kernel computes, on long lines: some queries at a time, and again in the backward pass, so that
+    the memory is that of one piece."""
+    lines, _, num_queries, _ = query_SHQD.shape
+    num_keys = key_SGKD.shape[2]
+    size = max(1, _LONGEST_PLAIN**2 // num_keys)
+    pieces = []
+    for first in range(0, num_queries, size):
+        last = min(first + size, num_queries)
+        seen = num_keys if hidden_SQK is not None else last
+        if hidden_SQK is not None:
+            hidden = hidden_SQK[:, first:last]
+        else:
+            places_K = torch.arange(last, device=query_SHQD.device)
+            hidden = (places_K > places_K[first:, None]).expand(lines, -1, -1)
+        states = (query_SHQD[:, :, first:last], key_SGKD[:, :, :seen], value_SGKD[:, :, :seen])
+        pieces.append(checkpoint(_attend_stacked, *states, hidden, scores, dropout, use_reentrant=False))
+    return torch.cat(pieces, dim=2)
+
+
+def _attend_stacked(
+    query_SHQD: Tensor, key_SGKD: Tensor, value_SGKD: Tensor, hidden_SQK: Tensor | None, scores: Scores, dropout: float
 ) -> Tensor:
     """Products, softmax, products: on the CPU faster than the fused kernel for short branches.
 
@@ -156,9 +204,13 @@ def _attend_plainly(
     key = key_SGKD.reshape(lines * key_heads, num_keys, width)
     value = value_SGKD.reshape(lines * key_heads, num_keys, -1)
     if hidden_SQK is None:
-        bias = torch.full((1, num_queries, num_queries), float("-inf"), dtype=query.dtype).triu(1)
+        bias = query.new_full((1, num_queries, num_queries), float("-inf")).triu(1)
     else:
-        bias = torch.zeros(hidden_SQK.shape, dtype=query.dtype).masked_fill_(hidden_SQK, float("-inf"))
+        bias = query.new_zeros(hidden_SQK.shape).masked_fill_(hidden_SQK, float("-inf"))
         bias = bias.repeat_interleave(key_heads, 0)
-    scores = torch.baddbmm(bias.repeat(1, shared, 1), query, key.transpose(1, 2), alpha=scale)
-    return (scores.softmax(-1) @ value).view(lines, heads, num_queries, -1)
+    sinks = None
+    if scores.sinks_H is not None:
+        stacked = scores.sinks_H.to(query.dtype).view(key_heads, shared, 1).expand(-1, -1, num_queries)
+        sinks = stacked.reshape(key_heads, -1).repeat(lines, 1)
+    attended = attend_plainly(query, key, value, bias.repeat(1, shared, 1), scores, sinks, dropout)
+    return attended.view(lines, heads, num_queries, -1)

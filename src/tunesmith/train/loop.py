@@ -15,10 +15,10 @@ from tunesmith.files import atomic_write
 from tunesmith.progress import Progress
 from tunesmith.train.adapter import prepare, save_final
 from tunesmith.train.checkpoint import load_newest, save_checkpoint
-from tunesmith.train.forward import check_no_leak
 from tunesmith.train.objectives.supervised import Supervised
 from tunesmith.train.optim import MasterAdamW
 from tunesmith.train.plan import Plan
+from tunesmith.train.proof import prove_attention
 from tunesmith.train.step import Engine, train_step
 from tunesmith.types import Batch, Checkpoint, Stream
 
@@ -27,7 +27,7 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
     """See `tunesmith.train.train`. `model` was loaded with the attention of `tunesmith.train.attention`."""
     config = plan.config
     base_folder = Path(model.config._name_or_path)
-    check_no_leak(model)
+    prove_attention(model)
     model = prepare(model, config)
     optimizer = MasterAdamW(model.named_parameters(), config.optimizer.weight_decay)
     engine = Engine(plan, model, optimizer, Supervised(), folder)
