@@ -91,6 +91,11 @@ class Progress:
             self._metrics.flush()
         self._draw(shown if shown is not None else metrics)
 
+    def note(self, text: str) -> None:
+        """Say one thing, on a line of its own."""
+        self._stream.write(f"\r\x1b[2K{text}\n" if self._is_terminal else f"{text}\n")
+        self._stream.flush()
+
     def _draw(self, shown: Mapping[str, Any]) -> None:
         now = time.monotonic()
         is_last = self.done >= self.total

@@ -6,13 +6,13 @@ import signal
 import numpy as np
 import pytest
 import torch
-from helpers import batches, model, one_step, plan, rendered, row_loss, trees
+from helpers import batches, model, plan, rendered, row_loss, trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from tunesmith.branches import split
-from tunesmith.errors import Interrupted, TrainError
+from tunesmith.errors import Interrupted
 from tunesmith.pack import pack_rows
 from tunesmith.train import TrainConfig, train
 from tunesmith.train.adapter import prepare
@@ -215,22 +215,6 @@ def test_control_c_saves_and_says_how_to_go_on(tiny_model_folder, tmp_path, monk
     monkeypatch.setattr(loop, "train_step", real_step)
     resumed = train(plan(8), model(tiny_model_folder), batches(rendered(8), 2, epochs=2), tmp_path)
     assert resumed.step == 8
-
-
-def test_nan_names_the_conversations_and_the_last_checkpoint(tiny_model_folder, tmp_path):
-    network = model(tiny_model_folder)
-    with torch.no_grad():
-        network.model.embed_tokens.weight[299] = float("nan")
-    poisoned = Rendered("the-bad-one", np.array([5, 299, 7], np.int32), np.array([0, 0, 1], np.float32))
-    with pytest.raises(TrainError, match=r"loss became nan at step 1.*the-bad-one.*none yet"):
-        one_step(network, pack_rows([poisoned], 64), tmp_path)
-
-
-def test_nothing_supervised_is_refused(tiny_model_folder, tmp_path):
-    network = prepare(model(tiny_model_folder), TrainConfig())
-    silent = Rendered("silent", np.array([5, 6], np.int32), np.zeros(2, np.float32))
-    with pytest.raises(TrainError, match=r"no supervised token: silent"):
-        one_step(network, pack_rows([silent], 64), tmp_path)
 
 
 def test_gradient_checkpointing_leaves_the_result_equal(tiny_model_folder, tmp_path):

@@ -65,7 +65,10 @@ class TrainConfig(Config):
     """Stop after this many optimizer steps, whatever the epochs say."""
 
     checkpoint_steps: int = Field(default=50, ge=1)
-    """Optimizer steps between checkpoints; the newest one is kept for resuming."""
+    """Optimizer steps between checkpoints."""
+
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """How many of the newest checkpoints are kept; with two or more, a damaged one is no loss."""
 
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""

@@ -4,17 +4,22 @@ Prepare the model, go on from the newest checkpoint, take one optimizer step for
 what it came to, save from time to time, and save the result.
 """
 
+import json
+import math
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tunesmith.errors import Interrupted
 from tunesmith.files import atomic_write
 from tunesmith.progress import Progress
 from tunesmith.train.adapter import prepare, save_final
-from tunesmith.train.checkpoint import load_newest, save_checkpoint
+from tunesmith.train.checkpoint import load_newest, room_for, save_checkpoint
+from tunesmith.train.environment import environment, what_changed
 from tunesmith.train.objectives.supervised import Supervised
 from tunesmith.train.optim import MasterAdamW
 from tunesmith.train.plan import Plan
@@ -31,11 +36,13 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
     model = prepare(model, config)
     optimizer = MasterAdamW(model.named_parameters(), config.optimizer.weight_decay)
     engine = Engine(plan, model, optimizer, Supervised(), folder)
-    step = _resume(folder, optimizer, batches, plan)
+    step, notes = _resume(folder, engine, batches)
     with (
         Progress("train", plan.num_steps, start=step, metrics_path=folder / "metrics.jsonl") as progress,
         _stop_request() as stop,
     ):
+        for note in notes:
+            progress.note(note)
         for batch in batches:
             if step >= plan.num_steps:
                 break
@@ -43,33 +50,59 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
             step += 1
             progress.advance(1, _shown(metrics), step=step, **metrics)
             if stop:
-                save_checkpoint(folder / "checkpoints", step, optimizer, batches.state())
+                _save(folder, step, engine, batches)
                 raise Interrupted(
                     f"stopped at step {step:,} of {plan.num_steps:,}; run the same command again to go on"
                 )
             if step % config.checkpoint_steps == 0 and step < plan.num_steps:
-                save_checkpoint(folder / "checkpoints", step, optimizer, batches.state())
+                _save(folder, step, engine, batches)
                 for probe in probes:
                     probe(step, model)
-    return save_final(model, optimizer, config, base_folder, folder / "final", step)
+    with room_for(folder / "final", folder / "checkpoints"):
+        return save_final(model, optimizer, config, base_folder, folder / "final", step)
 
 
-def _resume(folder: Path, optimizer: MasterAdamW, batches: Stream[Batch], plan: Plan) -> int:
-    """Restore the newest checkpoint, cut the metrics back to it, and return its step (0 where there is none)."""
-    state = load_newest(folder / "checkpoints", optimizer)
-    step = 0 if state is None else int(state["step"])
-    if state is not None:
-        batches.restore(state["batches"])
-    _cut_metrics(folder / "metrics.jsonl", step)
-    return step
+def _save(folder: Path, step: int, engine: Engine, batches: Stream[Batch]) -> None:
+    facts = {"batches": batches.state(), "environment": environment(_device(engine.model))}
+    save_checkpoint(
+        folder / "checkpoints", step, engine.optimizer.tensors(), facts, engine.plan.config.keep_checkpoints
+    )
+
+
+def _resume(folder: Path, engine: Engine, batches: Stream[Batch]) -> tuple[int, list[str]]:
+    """Restore the newest whole checkpoint and cut the metrics back to it.
+
+    Returns its step (0 where there is none), and what a person should know about it.
+    """
+    saved = load_newest(folder / "checkpoints")
+    _cut_metrics(folder / "metrics.jsonl", saved.step if saved else 0)
+    if saved is None:
+        return 0, []
+    engine.optimizer.restore(saved.tensors)
+    batches.restore(saved.facts["batches"])
+    changed = what_changed(saved.facts["environment"], environment(_device(engine.model)))
+    passed_over = [f"damaged, so {saved.path.name} is taken in its place: {each}" for each in saved.damaged]
+    return saved.step, [*passed_over, *([changed] if changed else [])]
+
+
+def _device(model: Any) -> torch.device:
+    device: torch.device = next(model.parameters()).device
+    return device
 
 
 def _cut_metrics(path: Path, step: int) -> None:
     """Drop the lines of steps that are about to be done again (and a torn last line)."""
     if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:step]
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         with atomic_write(path) as file:
-            file.writelines(lines)
+            file.writelines(line for line in lines if step and _step_of(line) <= step)
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"]) if line.endswith("\n") else math.inf
+    except ValueError:
+        return math.inf
 
 
 def _shown(metrics: dict[str, float]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ rate of 1e-5 most updates would round to nothing. So gradients are summed, and s
 (mixed-precision training, Micikevicius et al. 2017), which are then rounded into the model.
 """
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -45,8 +46,13 @@ class MasterAdamW:
                 parameter.grad = None
 
     def step(self, learning_rate: float, clip_norm: float) -> float:
-        """Clip, step, round into the model, clear; returns the gradient norm before clipping."""
+        """Clip, step, round into the model, clear; returns the gradient norm before clipping.
+
+        Where the norm is not finite, nothing moves and nothing is cleared.
+        """
         norm = float(torch.nn.utils.clip_grad_norm_(self.masters, clip_norm))
+        if not math.isfinite(norm):
+            return norm
         for group in self.inner.param_groups:
             group["lr"] = learning_rate
         self.inner.step()

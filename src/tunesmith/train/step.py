@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from tunesmith.errors import TrainError
+from tunesmith.train.failures import failure, not_finite_gradient, not_finite_loss
 from tunesmith.train.objectives.objective import Objective, RowLoss
 from tunesmith.train.optim import MasterAdamW
 from tunesmith.train.plan import Plan
@@ -44,20 +45,17 @@ def train_step(engine: Engine, batch: Batch, step: int) -> Step:
     batch = engine.objective.prepare(engine.model, batch, step)
     normalizer = engine.objective.normalizer(batch)
     if normalizer == 0:
-        raise TrainError(f"step {step + 1} has no supervised token: {', '.join(batch.conversation_ids)}")
-    losses = []
-    for row in batch.rows:
-        found = engine.objective.row_loss(engine.model, row)
-        value = found.total.item()
-        if not math.isfinite(value):
-            raise TrainError(_not_finite(value, row, step, engine.folder))
-        torch.autograd.backward(found.total / normalizer)
-        optimizer.collect_gradients()
-        losses.append(found._replace(total=found.total.detach()))
+        raise TrainError(
+            f"step {step + 1} has no supervised token, so there is nothing to learn: conversations "
+            f"{', '.join(batch.conversation_ids)}. Look at them with `tunesmith show`, take them out, or raise "
+            "pack.batch_conversations"
+        )
+    losses = [_row(engine, row, normalizer, batch, step) for row in batch.rows]
     rate = learning_rate_at(step, plan.num_steps, plan.learning_rate, plan.num_warmup, plan.config.schedule.kind)
     norm = optimizer.step(rate, plan.config.optimizer.clip_norm)
     if not math.isfinite(norm):
-        raise TrainError(_not_finite(norm, batch.rows[0], step, engine.folder, "gradient norm"))
+        blame = not_finite_gradient(engine.objective, engine.model, batch, norm)
+        raise failure(blame, len(batch.conversation_ids), step, engine.model, engine.folder)
     seconds = time.perf_counter() - began
     metrics = {
         "epoch": batch.epoch,
@@ -66,16 +64,21 @@ def train_step(engine: Engine, batch: Batch, step: int) -> Step:
         "grad_norm": norm,
         "num_tokens": batch.num_tokens,
         "num_supervised": batch.num_supervised,
+        "num_masked_rows": sum(each.losses_S.numel() == 0 for each in losses),
         "tokens_per_second": batch.num_tokens / seconds,
         "seconds": seconds,
     }
     return Step(step, batch, tuple(losses), metrics)
 
 
-def _not_finite(value: float, row: Row, step: int, folder: Path, what: str = "loss") -> str:
-    kept = sorted((folder / "checkpoints").glob("step-*"))
-    return (
-        f"{what} became {value} at step {step + 1}, in the row with conversations {', '.join(row.conversation_ids)}. "
-        f"Last good checkpoint: {kept[-1] if kept else 'none yet'}. Look at these conversations with "
-        "`tunesmith show`, or lower train.learning_rate"
-    )
+def _row(engine: Engine, row: Row, normalizer: float, batch: Batch, step: int) -> RowLoss:
+    """Add a row's gradient. A row without a supervised token adds nothing: it is context for nobody."""
+    found = engine.objective.row_loss(engine.model, row)
+    if found.losses_S.numel() == 0:
+        return found._replace(total=found.total.detach())
+    if not math.isfinite(found.total.item()):
+        blame = not_finite_loss(engine.objective, engine.model, row, found)
+        raise failure(blame, len(batch.conversation_ids), step, engine.model, engine.folder)
+    torch.autograd.backward(found.total / normalizer)
+    engine.optimizer.collect_gradients()
+    return found._replace(total=found.total.detach())
