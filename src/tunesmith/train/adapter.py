@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from tunesmith.files import atomic_folder, folder_digest
 from tunesmith.model import TOKENIZER_FILES
@@ -58,9 +59,15 @@ def save_final(
             save_file(weights, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
             (temporary / "README.md").unlink(missing_ok=True)  # peft's model card has nothing filled in
         else:
-            state = {name: masters.get(name, tensor) for name, tensor in model.state_dict().items()}
-            model.save_pretrained(temporary, state_dict=state)
+            model.save_pretrained(temporary, state_dict=_whole_state(model, masters))
             for name in TOKENIZER_FILES:
                 if (base_folder / name).is_file():
                     shutil.copy2(base_folder / name, temporary / name)
     return Checkpoint(folder, step, folder_digest(folder), config.method)
+
+
+def _whole_state(model: Any, masters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Every weight of the model, the trained ones as their masters, also where one weight has several names."""
+    first_names = {id(parameter): name for name, parameter in model.named_parameters()}
+    names = {name: first_names[id(each)] for name, each in model.named_parameters(remove_duplicate=False)}
+    return {name: masters.get(names.get(name, name), tensor) for name, tensor in model.state_dict().items()}
