@@ -27,6 +27,7 @@ from tunesmith.recipe import HELDOUT, Recipe, to_toml
 from tunesmith.render import Renderer, render, renderer_for
 from tunesmith.render.bulk.rendered_file import RenderedFile
 from tunesmith.train import TrainConfig, train
+from tunesmith.train.objectives.make import check_data
 from tunesmith.types import Checkpoint, Entry, Report, Verdict
 from tunesmith.verify import Item, item_from_conversation, load_scorer, read_items
 
@@ -98,6 +99,8 @@ class Run:
         manifest = self.stage("data", data(config).fingerprint, lambda folder: write_data(config, folder))
         heldout = f", {manifest['num_heldout']:,} held out" if manifest["num_heldout"] else ""
         dropped = f", {manifest['num_dropped']:,} dropped" if manifest["num_dropped"] else ""
+        num_kept = manifest["num_out"] + manifest["num_heldout"]
+        check_data(self.recipe.train.objective, manifest["num_pairs"], num_kept)
         self.say(f"data      {manifest['num_out']:,} conversations ({manifest['format']}){heldout}{dropped}")
         return manifest
 

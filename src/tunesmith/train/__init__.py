@@ -7,13 +7,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.train.config import AdapterConfig, OptimizerConfig, ScheduleConfig, TrainConfig
+from tunesmith.train.config import (
+    AdapterConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    PreferenceConfig,
+    ScheduleConfig,
+    TrainConfig,
+)
 from tunesmith.types import Batch, Checkpoint, Stream
 
 if TYPE_CHECKING:
     from tunesmith.train.plan import Plan
 
-__all__ = ["AdapterConfig", "OptimizerConfig", "ScheduleConfig", "TrainConfig", "train"]
+__all__ = [
+    "AdapterConfig",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "PreferenceConfig",
+    "ScheduleConfig",
+    "TrainConfig",
+    "train",
+]
 
 
 def train(plan: "Plan", model: Any, batches: Stream[Batch], folder: Path, probes: Sequence[Any] = ()) -> Checkpoint:

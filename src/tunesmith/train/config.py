@@ -1,8 +1,8 @@
 """What a training is asked to do: one frozen schema, with a table for each part of the craft. Imports no torch."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tunesmith.config import Config
 
@@ -40,6 +40,67 @@ class OptimizerConfig(Config):
     """Largest gradient norm; larger gradients are scaled down to it (1e9 leaves all alone)."""
 
 
+class PreferenceConfig(Config):
+    """How a chosen and a rejected answer are compared, where the objective is dpo, ipo, simpo or orpo."""
+
+    beta: float | None = Field(default=None, gt=0)
+    """Scale of the rewards, in orpo weight of the odds ratio; by default 0.1, and 2.0 for simpo."""
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """Share of the pairs that are taken to be labeled the wrong way round (cDPO, Mitchell 2023); dpo and simpo."""
+
+    margin: float | None = Field(default=None, ge=0)
+    """By how much simpo wants the chosen reward to exceed the rejected one (its gamma); by default 1.0."""
+
+    chosen_weight: float | None = Field(default=None, ge=0)
+    """Weight of the mean loss of the chosen answer's tokens, added to a pair's loss; by default 0, and 1 for orpo."""
+
+
+class ObjectiveConfig(Config):
+    """What training makes smaller."""
+
+    kind: Literal["supervised", "dpo", "ipo", "simpo", "orpo"] = "supervised"
+    """Say what the data say; or prefer the chosen answer of each pair to the rejected one, by DPO or its kin."""
+
+    preference: PreferenceConfig = PreferenceConfig()
+    """How answers are compared, where the objective learns from pairs."""
+
+    @property
+    def learns_from_pairs(self) -> bool:
+        """Whether the data must be pairs of a chosen and a rejected answer."""
+        return self.kind in ("dpo", "ipo", "simpo", "orpo")
+
+    @property
+    def beta(self) -> float:
+        """The scale of the rewards: as asked for, or the objective's default."""
+        return self.preference.beta or (2.0 if self.kind == "simpo" else 0.1)
+
+    @property
+    def margin(self) -> float:
+        """The margin that simpo wants: as asked for, or its default."""
+        return 1.0 if self.preference.margin is None else self.preference.margin
+
+    @property
+    def chosen_weight(self) -> float:
+        """The weight of the chosen answer's own loss (RPO, Pang et al. 2024), which ORPO always has."""
+        asked = self.preference.chosen_weight
+        return float(self.kind == "orpo") if asked is None else asked
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the model is compared with what it was before training."""
+        return self.kind in ("dpo", "ipo")
+
+    @model_validator(mode="after")
+    def _fields_are_read(self) -> Self:
+        asked = self.preference
+        if asked.label_smoothing and self.kind not in ("dpo", "simpo"):
+            raise ValueError(f"preference.label_smoothing is for dpo and simpo; it does not go with kind {self.kind!r}")
+        if asked.margin is not None and self.kind != "simpo":
+            raise ValueError(f"preference.margin is for simpo; it does not go with kind {self.kind!r}")
+        return self
+
+
 class TrainConfig(Config):
     """How the model learns."""
 
@@ -49,8 +110,11 @@ class TrainConfig(Config):
     adapter: AdapterConfig = AdapterConfig()
     """The adapter, where the method is lora."""
 
+    objective: ObjectiveConfig = ObjectiveConfig()
+    """What training makes smaller."""
+
     learning_rate: float | None = Field(default=None, gt=0)
-    """Peak learning rate; by default 2e-4 for LoRA and 2e-5 for full fine-tuning."""
+    """Peak learning rate; by default 2e-4 for LoRA and 2e-5 for full fine-tuning, from pairs 1e-5 and 1e-6."""
 
     schedule: ScheduleConfig = ScheduleConfig()
     """How the learning rate rises and falls."""

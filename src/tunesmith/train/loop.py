@@ -20,7 +20,7 @@ from tunesmith.progress import Progress
 from tunesmith.train.adapter import prepare, save_final
 from tunesmith.train.checkpoint import load_newest, room_for, save_checkpoint
 from tunesmith.train.environment import environment, what_changed
-from tunesmith.train.objectives.supervised import Supervised
+from tunesmith.train.objectives.make import make_objective
 from tunesmith.train.optim import MasterAdamW
 from tunesmith.train.plan import Plan
 from tunesmith.train.proof import prove_attention
@@ -35,7 +35,7 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
     prove_attention(model)
     model = prepare(model, config)
     optimizer = MasterAdamW(model.named_parameters(), config.optimizer.weight_decay)
-    engine = Engine(plan, model, optimizer, Supervised(), folder)
+    engine = Engine(plan, model, optimizer, make_objective(config, model), folder)
     step, notes = _resume(folder, engine, batches)
     with (
         Progress("train", plan.num_steps, start=step, metrics_path=folder / "metrics.jsonl") as progress,

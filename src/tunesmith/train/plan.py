@@ -13,12 +13,14 @@ from tunesmith.errors import ModelError
 from tunesmith.model import ModelConfig
 from tunesmith.render.bulk.rendered_file import RenderedFile
 from tunesmith.train import TrainConfig
+from tunesmith.train.objectives.make import check_data, num_pairs_of
 from tunesmith.types import Rendered
 
 if TYPE_CHECKING:
     from tunesmith.pack import Batches
 
 DEFAULT_LEARNING_RATE = {"lora": 2e-4, "full": 2e-5}
+PAIRS_LEARNING_RATE = {"lora": 1e-5, "full": 1e-6}
 _RUNTIME_BYTES = 700_000_000  # Python, torch, transformers and peft, imported: measured on a Linux CPU build
 _LINEAR_LAYERS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
@@ -62,16 +64,19 @@ def make_plan(config: TrainConfig, model: ModelConfig, folder: Path, batches: "B
     dtype, dtype_reason = pick_dtype(model.dtype, device)
     num_steps = min(len(batches), config.max_steps or len(batches))
     num_warmup = round(num_steps * config.schedule.warmup)
-    rate = config.learning_rate or DEFAULT_LEARNING_RATE[config.method]
+    pairs = config.objective.learns_from_pairs
+    rate = config.learning_rate or (PAIRS_LEARNING_RATE if pairs else DEFAULT_LEARNING_RATE)[config.method]
     shapes = read_shapes(folder)
     totals = _count(batches.rendered)
+    check_data(config.objective, num_pairs_of(batches.rendered), totals.num_conversations)
     lines = (
+        *_objective_lines(config),
         *_data_lines(config, totals, batches, num_steps),
         Derived("warmup", f"{num_warmup:,} steps", f"{config.schedule.warmup:.0%} of the steps"),
         Derived(
             "learning rate",
             f"{rate:.1e}",
-            "asked for" if config.learning_rate else f"the default for method = {config.method}",
+            "asked for" if config.learning_rate else _default_rate_reason(config),
         ),
         Derived("device", device.type, "the best one found"),
         Derived("number format", str(dtype).removeprefix("torch."), f"{dtype_reason}; masters are float32"),
@@ -89,6 +94,25 @@ def _count(rendered: Sequence[Rendered]) -> Totals:
         lengths.append(each.num_tokens)
         supervised += each.num_supervised
     return Totals(len(lengths), sum(lengths), supervised, max(lengths))
+
+
+def _default_rate_reason(config: TrainConfig) -> str:
+    what = f", learning from pairs ({config.objective.kind})" if config.objective.learns_from_pairs else ""
+    return f"the default for method = {config.method}{what}"
+
+
+def _objective_lines(config: TrainConfig) -> tuple[Derived, ...]:
+    """What training makes smaller, where that is not what the data say."""
+    asked = config.objective
+    if not asked.learns_from_pairs:
+        return ()
+    reason = f"beta {asked.beta:g}, mean over the pairs of a step"
+    if not asked.has_reference:
+        return (Derived("objective", asked.kind, f"{reason}; no reference model"),)
+    switched_off = "the same weights with the adapter switched off, for one more forward pass"
+    copied = "a frozen copy of the weights, for one more forward pass"
+    where = switched_off if config.method == "lora" else copied
+    return Derived("objective", asked.kind, reason), Derived("reference", "the model before training", where)
 
 
 def _data_lines(config: TrainConfig, totals: Totals, batches: "Batches", num_steps: int) -> tuple[Derived, ...]:
@@ -119,7 +143,8 @@ def _memory_lines(
     num_trained = num_weights if config.method == "full" else lora_size(shapes, config.adapter.rank)
     # A trained weight: its gradient in the model's format, and fp32 master, gradient and two moments.
     state = num_trained * (itemsize + 16)
-    weights = (num_weights + (num_trained if config.method == "lora" else 0)) * itemsize
+    copies = 2 if config.objective.has_reference and config.method == "full" else 1
+    weights = (copies * num_weights + (num_trained if config.method == "lora" else 0)) * itemsize
     activations = _activation_bytes(shapes, itemsize, row_tokens, config.gradient_checkpointing)
     total = weights + state + activations + file_bytes + _RUNTIME_BYTES
     parts = (

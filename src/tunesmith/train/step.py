@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def train_step(engine: Engine, batch: Batch, step: int) -> Step:
         "num_masked_rows": sum(each.losses_S.numel() == 0 for each in losses),
         "tokens_per_second": batch.num_tokens / seconds,
         "seconds": seconds,
+        **_figures(losses, normalizer),
     }
     return Step(step, batch, tuple(losses), metrics)
 
@@ -82,3 +84,9 @@ def _row(engine: Engine, row: Row, normalizer: float, batch: Batch, step: int) -
     torch.autograd.backward(found.total / normalizer)
     engine.optimizer.collect_gradients()
     return found._replace(total=found.total.detach())
+
+
+def _figures(losses: Sequence[RowLoss], normalizer: float) -> dict[str, float]:
+    """The objective's own figures of the whole step."""
+    names = dict.fromkeys(name for each in losses for name in each.figures)
+    return {name: sum(each.figures.get(name, 0.0) for each in losses) / normalizer for name in names}

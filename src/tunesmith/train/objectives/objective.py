@@ -5,6 +5,7 @@ the step's normalizer, and for the loss of each row; the loss of a step is the s
 normalizer, however the rows are laid out.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
@@ -24,6 +25,9 @@ class RowLoss(NamedTuple):
 
     targets_S: PlaceArray
     """Where the trained tokens stand in the row, int64 [S]."""
+
+    figures: Mapping[str, float] = {}
+    """What else the row adds up to: the step divides it by the normalizer and writes it to the metrics."""
 
 
 class Objective(Protocol):

@@ -1,0 +1,47 @@
+"""The model as it was before training, to compare the trained one with.
+
+Under an adapter it is still there: the same weights with the adapter switched off. Where weights themselves are
+trained it is a frozen copy, which takes their memory a second time.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tunesmith.train.forward import RowTensors, forward
+from tunesmith.train.loss import token_log_probs
+
+
+class Reference:
+    """Make it before the first step, and before a checkpoint is restored."""
+
+    def __init__(self, model: Any) -> None:
+        is_adapted = hasattr(model, "disable_adapter")
+        self._frozen = None if is_adapted else copy.deepcopy(model).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def log_probs(self, model: Any, tensors: RowTensors) -> Tensor:
+        """log p of each trained token of a row before training, in nats: [S]. `model` is the one in training."""
+        if self._frozen is not None:
+            return _log_probs(self._frozen, tensors)
+        with at_rest(model), model.disable_adapter():
+            return _log_probs(model, tensors)
+
+
+def _log_probs(model: Any, tensors: RowTensors) -> Tensor:
+    return token_log_probs(forward(model, tensors, tensors.places_S), tensors.targets_S)
+
+
+@contextmanager
+def at_rest(model: Any) -> Iterator[None]:
+    """The model in evaluation mode: no dropout, and no random number drawn."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
