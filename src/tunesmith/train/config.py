@@ -94,6 +94,10 @@ class ObjectiveConfig(Config):
     @model_validator(mode="after")
     def _fields_are_read(self) -> Self:
         asked = self.preference
+        if not self.learns_from_pairs and asked != PreferenceConfig():
+            raise ValueError(
+                f"preference is for objectives that learn from pairs; it does not go with kind {self.kind!r}"
+            )
         if asked.label_smoothing and self.kind not in ("dpo", "simpo"):
             raise ValueError(f"preference.label_smoothing is for dpo and simpo; it does not go with kind {self.kind!r}")
         if asked.margin is not None and self.kind != "simpo":
