@@ -95,9 +95,7 @@ class ObjectiveConfig(Config):
     def _fields_are_read(self) -> Self:
         asked = self.preference
         if not self.learns_from_pairs and asked != PreferenceConfig():
-            raise ValueError(
-                f"preference is for objectives that learn from pairs; it does not go with kind {self.kind!r}"
-            )
+            raise ValueError(f"preference is for dpo and its kin; it does not go with kind {self.kind!r}")
         if asked.label_smoothing and self.kind not in ("dpo", "simpo"):
             raise ValueError(f"preference.label_smoothing is for dpo and simpo; it does not go with kind {self.kind!r}")
         if asked.margin is not None and self.kind != "simpo":
