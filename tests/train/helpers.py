@@ -11,8 +11,9 @@ from tunesmith.pack import PackConfig, pack
 from tunesmith.train import TrainConfig
 from tunesmith.train.attention import NAME
 from tunesmith.train.objectives.supervised import Supervised
-from tunesmith.train.optim import MasterAdamW
+from tunesmith.train.optim import make_optimizer
 from tunesmith.train.plan import Plan
+from tunesmith.train.schedule import Schedule
 from tunesmith.train.step import Engine, train_step
 from tunesmith.types import Batch, Rendered
 
@@ -74,10 +75,17 @@ def row_loss(network, row):
     return Supervised().row_loss(network, row).total
 
 
+def engine(network, folder, objective=None, **options):
+    """What the steps of a one-step training of a prepared network use."""
+    asked = plan(1, **options)
+    schedule = Schedule(asked.config.schedule, asked.num_steps, asked.num_warmup, asked.learning_rate)
+    optimizer = make_optimizer(network, asked.config.optimizer)
+    return Engine(asked, network, optimizer, schedule, objective or Supervised(), folder)
+
+
 def one_step(network, rows, folder, step=0, **options):
     """One optimizer step on a prepared network."""
-    engine = Engine(plan(1, **options), network, MasterAdamW(network.named_parameters(), 0.0), Supervised(), folder)
-    return train_step(engine, Batch(tuple(rows), 0), step)
+    return train_step(engine(network, folder, **options), Batch(tuple(rows), 0), step)
 
 
 def batches(examples, batch=4, row_tokens=64, epochs=1.0):

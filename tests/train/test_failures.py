@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import batches, model, one_step, plan, rendered, trees
+from helpers import batches, engine, model, one_step, plan, rendered, trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,8 +15,7 @@ from tunesmith.train import TrainConfig, train
 from tunesmith.train.adapter import prepare
 from tunesmith.train.failures import alone, shortened
 from tunesmith.train.objectives.supervised import Supervised
-from tunesmith.train.optim import MasterAdamW
-from tunesmith.train.step import Engine, train_step
+from tunesmith.train.step import train_step
 from tunesmith.types import Batch, Rendered
 
 POISON = 319
@@ -44,8 +43,7 @@ class BadGradient(Supervised):
 
 
 def step_of(network, objective, rows, folder):
-    optimizer = MasterAdamW(network.named_parameters(), 0.0)
-    return train_step(Engine(plan(1), network, optimizer, objective, folder), Batch(tuple(rows), 0), 0)
+    return train_step(engine(network, folder, objective), Batch(tuple(rows), 0), 0)
 
 
 def message_of(network, objective, rows, folder):

@@ -1,13 +1,15 @@
 """The plan: exact steps, every number with its reason, sizes that peft and the model agree with."""
 
 import pytest
+import torch
 from helpers import batches, model, rendered
 
 from tunesmith.errors import ModelError
 from tunesmith.model import ModelConfig
 from tunesmith.train import TrainConfig
 from tunesmith.train.adapter import prepare
-from tunesmith.train.plan import lora_size, make_plan, read_shapes
+from tunesmith.train.optim import make_optimizer
+from tunesmith.train.plan import lora_size, make_plan, optimizer_bytes, read_shapes
 
 
 def plan_of(folder, **options):
@@ -31,6 +33,39 @@ def test_sizes_agree_with_the_model(tiny_model_folder):
     network = prepare(model(tiny_model_folder), TrainConfig(adapter={"rank": 4}))
     trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     assert lora_size(read_shapes(tiny_model_folder), 4) == trained
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", ["adamw", "muon", "schedule_free"])
+@pytest.mark.parametrize("precision", ["masters", "stochastic_rounding"])
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_optimizer_memory_is_what_the_optimizer_holds(tiny_model_folder, dtype, kind, precision, method):
+    """But for step counts, and for weights that are the model's own."""
+    if kind == "schedule_free" and precision == "stochastic_rounding":
+        return
+    schedule = {"kind": "constant"}
+    config = TrainConfig(method=method, optimizer={"kind": kind, "precision": precision}, schedule=schedule)
+    network = prepare(model(tiny_model_folder, dtype), config)
+    optimizer = make_optimizer(network, config.optimizer)
+    own = {parameter.data_ptr() for parameter in network.parameters()}
+    gradients = 0
+    for parameter in optimizer.parameters:
+        parameter.grad = torch.ones_like(parameter)
+        gradients += parameter.numel() * (4 + (parameter.dtype.itemsize if parameter.dtype.itemsize < 4 else 0))
+    optimizer.step(1e-3)
+    held = [tensor for tensor in optimizer.tensors().values() if tensor.ndim and tensor.data_ptr() not in own]
+    num_trained = sum(parameter.numel() for parameter in optimizer.parameters)
+    shapes = read_shapes(tiny_model_folder)
+    expected = optimizer_bytes(config, shapes, num_trained, {"float32": 4, "bfloat16": 2}[dtype])
+    assert gradients + sum(tensor.nbytes for tensor in held) == expected
+
+
+@pytest.mark.parametrize(("warmup", "expected"), [("3 steps", 3), ("100 tokens", 2), (0.4, 2)])
+def test_warmup_in_every_unit(tiny_model_folder, warmup, expected):
+    plan = plan_of(tiny_model_folder, schedule={"warmup": warmup})
+    assert plan.num_warmup == expected
+    (line,) = [line for line in plan.lines if line.name == "warmup"]
+    assert str(expected) in line.value
 
 
 def test_a_truncated_weights_file_is_named(tmp_path):

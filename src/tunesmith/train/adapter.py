@@ -12,7 +12,7 @@ from torch import Tensor
 from tunesmith.files import atomic_folder, folder_digest
 from tunesmith.model import TOKENIZER_FILES
 from tunesmith.train import TrainConfig
-from tunesmith.train.optim import MasterAdamW
+from tunesmith.train.optim import Optimizer
 from tunesmith.types import Checkpoint
 
 
@@ -47,19 +47,19 @@ def _attach_lora(model: Any, config: TrainConfig) -> Any:
 
 
 def save_final(
-    model: Any, optimizer: MasterAdamW, config: TrainConfig, base_folder: Path, folder: Path, step: int
+    model: Any, optimizer: Optimizer, config: TrainConfig, base_folder: Path, folder: Path, step: int
 ) -> Checkpoint:
     """Write the tuned weights, in fp32, as a peft adapter folder or a whole model folder, atomically."""
-    masters = dict(zip(optimizer.names, optimizer.masters, strict=True))
+    trained = optimizer.final_weights()
     with atomic_folder(folder) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if config.method == "lora":
             model.save_pretrained(str(temporary))
-            weights = {name.replace(".default.", "."): tensor.cpu() for name, tensor in masters.items()}
+            weights = {name.replace(".default.", "."): tensor.cpu() for name, tensor in trained.items()}
             save_file(weights, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
             (temporary / "README.md").unlink(missing_ok=True)  # peft's model card has nothing filled in
         else:
-            model.save_pretrained(temporary, state_dict=_whole_state(model, masters))
+            model.save_pretrained(temporary, state_dict=_whole_state(model, trained))
             for name in TOKENIZER_FILES:
                 if (base_folder / name).is_file():
                     shutil.copy2(base_folder / name, temporary / name)

@@ -1,8 +1,8 @@
 """Checkpoints: what resuming needs, written whole or not at all, as safetensors and JSON.
 
-`checkpoints/step-000050/` holds `state.safetensors` (weights, moments, the random state) and `state.json` (the step,
-the data cursor, the checksums of both). The newest few are kept. One that was damaged since is found by its checksum,
-put aside as `damaged-step-000050`, and the one before it is taken.
+`checkpoints/step-000050/` holds `state.safetensors` (exact weights, moments, the random state) and `state.json` (the
+step, the data cursor, the schedule, the checksums of both). The newest few are kept. One that was damaged since is
+found by its checksum, put aside as `damaged-step-000050`, and the one before it is taken.
 """
 
 import errno

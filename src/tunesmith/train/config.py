@@ -2,9 +2,10 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tunesmith.config import Config
+from tunesmith.train.warmup import parse_warmup
 
 
 class AdapterConfig(Config):
@@ -23,21 +24,77 @@ class AdapterConfig(Config):
 class ScheduleConfig(Config):
     """The learning rate over the course of training."""
 
-    kind: Literal["cosine", "constant"] = "cosine"
-    """Learning rate after the warmup: down to a tenth along a cosine, or unchanged."""
+    kind: Literal["cosine", "linear", "constant", "wsd", "plateau"] = "cosine"
+    """Learning rate after the warmup. cosine, linear: down to the floor over all other steps. constant: unchanged.
+    wsd: unchanged, then linearly down to the floor (warmup-stable-decay, Hu et al. 2024). plateau: lowered whenever
+    the validation loss has stopped falling."""
 
-    warmup: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the steps in which the learning rate rises linearly from zero."""
+    warmup: float | str = 0.05
+    """While the learning rate rises linearly from zero: a share of the steps, "100 steps" or "2e6 tokens"."""
+
+    final_share: float = Field(default=0.1, ge=0, le=1)
+    """The floor, as a share of the peak: where cosine, linear and wsd end, and what plateau never goes below."""
+
+    decay_share: float = Field(default=0.2, gt=0, le=1)
+    """wsd: the share of the steps, at the end, in which the learning rate falls."""
+
+    plateau_factor: float = Field(default=0.5, gt=0, lt=1)
+    """plateau: what the learning rate is multiplied by when the validation loss has stopped falling."""
+
+    plateau_patience: int = Field(default=2, ge=0)
+    """plateau: validations without a new best loss (by a ten-thousandth of it) that are borne before lowering."""
+
+    @field_validator("warmup")
+    @classmethod
+    def _known_warmup(cls, value: float | str) -> float | str:
+        parse_warmup(value)
+        return value
 
 
 class OptimizerConfig(Config):
     """What moves the weights."""
+
+    kind: Literal["adamw", "adamw_8bit", "muon", "schedule_free"] = "adamw"
+    """adamw: AdamW (Loshchilov and Hutter 2017). adamw_8bit: with moments of 8 bits (Dettmers et al. 2021), on CUDA,
+    by bitsandbytes. muon: orthogonal updates for the matrices of the layers (Jordan et al. 2024), AdamW for the rest.
+    schedule_free: AdamW whose averaged weights need no decay (Defazio et al. 2024), by schedulefree."""
+
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Share that the running mean of the gradients keeps at each step (schedule_free: of its interpolation)."""
+
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Share that the running mean of the squared gradients keeps at each step."""
+
+    epsilon: float = Field(default=1e-8, gt=0)
+    """Added to the root of the mean square before dividing by it."""
+
+    momentum: float = Field(default=0.95, ge=0, lt=1)
+    """muon: share that the running mean of the matrices' gradients keeps at each step."""
 
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay, on matrices only."""
 
     clip_norm: float = Field(default=1.0, gt=0)
     """Largest gradient norm; larger gradients are scaled down to it (1e9 leaves all alone)."""
+
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """The learning rate of each layer, as a share of that of the layer above it; the head has the full rate, the
+    embeddings the lowest (discriminative fine-tuning, Howard and Ruder 2018). 1 treats all alike."""
+
+    precision: Literal["masters", "stochastic_rounding"] = "masters"
+    """How bfloat16 weights take updates smaller than their spacing. masters: in a float32 copy. stochastic_rounding:
+    without a copy, rounded up or down by chance, so that updates arrive on average (Zamirai et al. 2020)."""
+
+    @model_validator(mode="after")
+    def _fitting_kind(self) -> Self:
+        if self.kind == "schedule_free" and self.beta1 == 0:
+            raise ValueError("schedule_free cannot find its average with beta1 = 0; the default is 0.9")
+        if self.kind == "schedule_free" and self.precision == "stochastic_rounding":
+            raise ValueError(
+                "schedule_free keeps a float32 state of each weight and needs exact weights beside it; "
+                'set precision = "masters", or another kind'
+            )
+        return self
 
 
 class PreferenceConfig(Config):
@@ -141,3 +198,12 @@ class TrainConfig(Config):
 
     seed: int = Field(default=0, ge=0)
     """Seed of the adapter's initial weights and of dropout."""
+
+    @model_validator(mode="after")
+    def _fitting_schedule(self) -> Self:
+        if self.optimizer.kind == "schedule_free" and self.schedule.kind != "constant":
+            raise ValueError(
+                f"schedule_free takes the place of a schedule, so schedule.kind = {self.schedule.kind!r} would decay "
+                'twice; set schedule.kind = "constant"'
+            )
+        return self

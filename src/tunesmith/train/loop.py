@@ -21,9 +21,10 @@ from tunesmith.train.adapter import prepare, save_final
 from tunesmith.train.checkpoint import load_newest, room_for, save_checkpoint
 from tunesmith.train.environment import environment, what_changed
 from tunesmith.train.objectives.make import make_objective
-from tunesmith.train.optim import MasterAdamW
+from tunesmith.train.optim import make_optimizer
 from tunesmith.train.plan import Plan
 from tunesmith.train.proof import prove_attention
+from tunesmith.train.schedule import Schedule
 from tunesmith.train.step import Engine, train_step
 from tunesmith.types import Batch, Checkpoint, Stream
 
@@ -34,8 +35,9 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
     base_folder = Path(model.config._name_or_path)
     prove_attention(model)
     model = prepare(model, config)
-    optimizer = MasterAdamW(model.named_parameters(), config.optimizer.weight_decay)
-    engine = Engine(plan, model, optimizer, make_objective(config, model), folder)
+    optimizer = make_optimizer(model, config.optimizer, config.seed)
+    schedule = Schedule(config.schedule, plan.num_steps, plan.num_warmup, plan.learning_rate)
+    engine = Engine(plan, model, optimizer, schedule, make_objective(config, model), folder)
     step, notes = _resume(folder, engine, batches)
     with (
         Progress("train", plan.num_steps, start=step, metrics_path=folder / "metrics.jsonl") as progress,
@@ -63,7 +65,11 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
 
 
 def _save(folder: Path, step: int, engine: Engine, batches: Stream[Batch]) -> None:
-    facts = {"batches": batches.state(), "environment": environment(_device(engine.model))}
+    facts = {
+        "batches": batches.state(),
+        "schedule": engine.schedule.state(),
+        "environment": environment(_device(engine.model)),
+    }
     save_checkpoint(
         folder / "checkpoints", step, engine.optimizer.tensors(), facts, engine.plan.config.keep_checkpoints
     )
@@ -80,6 +86,7 @@ def _resume(folder: Path, engine: Engine, batches: Stream[Batch]) -> tuple[int, 
         return 0, []
     engine.optimizer.restore(saved.tensors)
     batches.restore(saved.facts["batches"])
+    engine.schedule.restore(saved.facts["schedule"])
     changed = what_changed(saved.facts["environment"], environment(_device(engine.model)))
     passed_over = [f"damaged, so {saved.path.name} is taken in its place: {each}" for each in saved.damaged]
     return saved.step, [*passed_over, *([changed] if changed else [])]

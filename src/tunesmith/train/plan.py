@@ -14,6 +14,7 @@ from tunesmith.model import ModelConfig
 from tunesmith.render.bulk.rendered_file import RenderedFile
 from tunesmith.train import TrainConfig
 from tunesmith.train.objectives.make import check_data, num_pairs_of
+from tunesmith.train.warmup import parse_warmup
 from tunesmith.types import Rendered
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ class Totals:
     num_supervised: int
     longest: int
 
+    @property
+    def mean_tokens(self) -> float:
+        """Tokens of a conversation."""
+        return self.num_tokens / self.num_conversations
+
 
 def make_plan(config: TrainConfig, model: ModelConfig, folder: Path, batches: "Batches") -> Plan:
     """Derive the plan from the config, the model folder's headers (no weights are read) and the batches."""
@@ -63,26 +69,38 @@ def make_plan(config: TrainConfig, model: ModelConfig, folder: Path, batches: "B
     device = pick_device()
     dtype, dtype_reason = pick_dtype(model.dtype, device)
     num_steps = min(len(batches), config.max_steps or len(batches))
-    num_warmup = round(num_steps * config.schedule.warmup)
     pairs = config.objective.learns_from_pairs
     rate = config.learning_rate or (PAIRS_LEARNING_RATE if pairs else DEFAULT_LEARNING_RATE)[config.method]
     shapes = read_shapes(folder)
     totals = _count(batches.rendered)
     check_data(config.objective, num_pairs_of(batches.rendered), totals.num_conversations)
+    warmup = parse_warmup(config.schedule.warmup)
+    num_warmup = warmup.num_steps(num_steps, totals.mean_tokens * batches.config.batch_conversations)
     lines = (
         *_objective_lines(config),
         *_data_lines(config, totals, batches, num_steps),
-        Derived("warmup", f"{num_warmup:,} steps", f"{config.schedule.warmup:.0%} of the steps"),
+        Derived("warmup", f"{'about ' if warmup.unit == 'tokens' else ''}{num_warmup:,} steps", str(warmup)),
         Derived(
             "learning rate",
             f"{rate:.1e}",
             "asked for" if config.learning_rate else _default_rate_reason(config),
         ),
         Derived("device", device.type, "the best one found"),
-        Derived("number format", str(dtype).removeprefix("torch."), f"{dtype_reason}; masters are float32"),
+        Derived("number format", _name(dtype), f"{dtype_reason}; {_kept_exact(config, _name(dtype))}"),
         *_memory_lines(config, shapes, dtype.itemsize, _row_tokens(totals, batches), _file_bytes(folder)),
     )
-    return Plan(config, num_steps, num_warmup, rate, str(dtype).removeprefix("torch."), lines)
+    return Plan(config, num_steps, num_warmup, rate, _name(dtype), lines)
+
+
+def _name(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _kept_exact(config: TrainConfig, dtype: str) -> str:
+    """How small updates reach the trained weights."""
+    if dtype == "float32":
+        return "fine enough for small updates"
+    return "masters are float32" if config.optimizer.precision == "masters" else "updates are rounded by chance"
 
 
 def _count(rendered: Sequence[Rendered]) -> Totals:
@@ -116,7 +134,7 @@ def _objective_lines(config: TrainConfig) -> tuple[Derived, ...]:
 
 
 def _data_lines(config: TrainConfig, totals: Totals, batches: "Batches", num_steps: int) -> tuple[Derived, ...]:
-    mean = totals.num_tokens / totals.num_conversations
+    mean = totals.mean_tokens
     share = totals.num_supervised / totals.num_tokens
     size = batches.config.batch_conversations
     passes = f"{totals.num_conversations:,} conversations x {config.epochs:g} epochs / {size} a step"
@@ -141,8 +159,7 @@ def _memory_lines(
 ) -> tuple[Derived, ...]:
     num_weights = sum(_size(shape) for shape in shapes.values())
     num_trained = num_weights if config.method == "full" else lora_size(shapes, config.adapter.rank)
-    # A trained weight: its gradient in the model's format, and fp32 master, gradient and two moments.
-    state = num_trained * (itemsize + 16)
+    state = optimizer_bytes(config, shapes, num_trained, itemsize)
     copies = 2 if config.objective.has_reference and config.method == "full" else 1
     weights = (copies * num_weights + (num_trained if config.method == "lora" else 0)) * itemsize
     activations = _activation_bytes(shapes, itemsize, row_tokens, config.gradient_checkpointing)
@@ -157,13 +174,31 @@ def _memory_lines(
     )
 
 
+def optimizer_bytes(config: TrainConfig, shapes: dict[str, list[int]], num_trained: int, itemsize: int) -> int:
+    """Gradients, masters, and what the update rule remembers of the trained weights."""
+    optimizer = config.optimizer
+    is_coarse = itemsize < 4
+    gradients = 4 + (itemsize if is_coarse else 0)  # float32 sums, and a micro-batch's own in the model's format
+    masters = 4 if is_coarse and optimizer.precision == "masters" else 0
+    moments = {"adamw": 8, "adamw_8bit": 2, "muon": 8, "schedule_free": 8}[optimizer.kind]
+    saved = 4 * _hidden_size(config, shapes, num_trained) if optimizer.kind == "muon" else 0  # one moment, not two
+    return num_trained * (gradients + masters + moments) - saved
+
+
+def _hidden_size(config: TrainConfig, shapes: dict[str, list[int]], num_trained: int) -> int:
+    """Weights of the trained matrices inside the layers."""
+    if config.method == "lora":
+        return num_trained
+    return sum(_size(shape) for name, shape in shapes.items() if len(shape) == 2 and ".layers." in name)
+
+
 def _file_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def _row_tokens(totals: Totals, batches: "Batches") -> int:
     """The largest row to expect: a step's conversations, unless the row limit cuts them."""
-    a_step = totals.num_tokens / totals.num_conversations * batches.config.batch_conversations * 1.2
+    a_step = totals.mean_tokens * batches.config.batch_conversations * 1.2
     return int(min(max(a_step, totals.longest), batches.config.row_tokens))
 
 

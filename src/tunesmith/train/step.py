@@ -12,9 +12,9 @@ import torch
 from tunesmith.errors import TrainError
 from tunesmith.train.failures import failure, not_finite_gradient, not_finite_loss
 from tunesmith.train.objectives.objective import Objective, RowLoss
-from tunesmith.train.optim import MasterAdamW
+from tunesmith.train.optim import Optimizer
 from tunesmith.train.plan import Plan
-from tunesmith.train.schedule import learning_rate_at
+from tunesmith.train.schedule import Schedule
 from tunesmith.types import Batch, Row
 
 
@@ -24,7 +24,8 @@ class Engine:
 
     plan: Plan
     model: Any
-    optimizer: MasterAdamW
+    optimizer: Optimizer
+    schedule: Schedule
     objective: Objective
     folder: Path
 
@@ -42,7 +43,7 @@ class Step:
 def train_step(engine: Engine, batch: Batch, step: int) -> Step:
     """Optimizer step `step` (from 0). Raises TrainError when the loss or the gradient is not a finite number."""
     began = time.perf_counter()
-    plan, optimizer = engine.plan, engine.optimizer
+    optimizer, schedule = engine.optimizer, engine.schedule
     batch = engine.objective.prepare(engine.model, batch, step)
     normalizer = engine.objective.normalizer(batch)
     if normalizer == 0:
@@ -52,11 +53,12 @@ def train_step(engine: Engine, batch: Batch, step: int) -> Step:
             "pack.batch_conversations"
         )
     losses = [_row(engine, row, normalizer, batch, step) for row in batch.rows]
-    rate = learning_rate_at(step, plan.num_steps, plan.learning_rate, plan.num_warmup, plan.config.schedule.kind)
-    norm = optimizer.step(rate, plan.config.optimizer.clip_norm)
+    rate = schedule.rate(step, batch.num_tokens)
+    norm = optimizer.step(rate)
     if not math.isfinite(norm):
         blame = not_finite_gradient(engine.objective, engine.model, batch, norm)
         raise failure(blame, len(batch.conversation_ids), step, engine.model, engine.folder)
+    schedule.count(batch.num_tokens)
     seconds = time.perf_counter() - began
     metrics = {
         "epoch": batch.epoch,
