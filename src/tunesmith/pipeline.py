@@ -32,7 +32,7 @@ from tunesmith.types import Checkpoint, Entry, Report, Verdict
 from tunesmith.verify import Item, item_from_conversation, load_scorer, read_items
 
 # Raise a stage's number when its output for equal inputs changes: finished runs are then done again.
-VERSIONS = {"data": 2, "render": 2, "pack": 2, "train": 1, "evaluate": 1, "gate": 1, "pool": 1}
+VERSIONS = {"data": 2, "render": 2, "pack": 2, "train": 2, "evaluate": 1, "gate": 1, "pool": 1}
 Say = Callable[[str], None]
 
 
