@@ -249,7 +249,8 @@ def train_batches(
 
     plan = make_plan(config, model, base, batches)
     write_json(folder / "plan.json", plan)
-    say(f"train     {count(plan.num_steps, 'step')}, {config.method}, learning rate {plan.learning_rate:.1e}")
+    rate = "auto" if plan.learning_rate is None else f"{plan.learning_rate:.1e}"
+    say(f"train     {count(plan.num_steps, 'step')}, {config.method}, learning rate {rate}")
     checkpoint = train(plan, load_model(model, attention=attention_name(pick_device())), batches, folder)
     return {"step": checkpoint.step, "digest": checkpoint.digest, "method": checkpoint.method}
 

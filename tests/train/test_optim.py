@@ -228,7 +228,9 @@ def test_each_kind_moves_as_its_library_does(kind, precision):
     if kind == "schedule_free" and precision != "masters":
         return
     ours, theirs = Stack(), Stack()
-    choices = {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-6, "momentum": 0.9, "clip_norm": 1e9}
+    choices = {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-6, "clip_norm": 1e9}
+    if kind == "muon":
+        choices["momentum"] = 0.9
     optimizer = make_optimizer(ours, OptimizerConfig(kind=kind, precision=precision, **choices))
     rules = library(kind, theirs)
     steps(ours, optimizer, 0, 5, rate=1e-2)
@@ -316,6 +318,7 @@ def test_schedule_free_without_its_package_says_what_to_install(monkeypatch):
         ({"optimizer": {"kind": "schedule_free"}}, "schedule.kind = 'cosine' would decay twice"),
         ({"optimizer": {"kind": "schedule_free", "precision": "stochastic_rounding"}}, 'set precision = "masters"'),
         ({"optimizer": {"kind": "schedule_free", "beta1": 0.0}}, "beta1 = 0"),
+        ({"optimizer": {"momentum": 0.9}}, "momentum is for muon"),
     ],
 )
 def test_choices_that_contradict_each_other_are_refused(options, match):

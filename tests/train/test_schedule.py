@@ -31,7 +31,7 @@ def config(kind="cosine", **options):
 @given(kind=st.sampled_from(KINDS), steps=st.integers(1, 300), warmup=st.integers(0, 300), final_share=st.floats(0, 1))
 def test_it_rises_to_the_peak_and_falls_to_the_floor_without_jumps(kind, steps, warmup, final_share):
     assume(warmup < steps)
-    asked = config(kind, final_share=final_share)
+    asked = config(kind, **({} if kind == "constant" else {"final_share": final_share}))
     found = rates(asked, steps, warmup)
     assert found[: warmup + 1] == sorted(found[: warmup + 1]) and found[warmup] == 1.0
     assert found[warmup:] == sorted(found[warmup:], reverse=True)
@@ -53,7 +53,9 @@ def test_it_is_the_schedule_of_transformers(kind, warmup):
         "wsd": (get_wsd_schedule(optimizer, warmup, 15, steps, decay_type="linear", min_lr_ratio=0.0), 0.0),
     }[kind]
     expected = [theirs.lr_lambdas[0](step + (step < warmup)) for step in range(steps)]
-    ours = rates(config(kind, final_share=final_share, decay_share=0.25), steps, warmup)
+    ours = rates(
+        config(kind, final_share=final_share, **({"decay_share": 0.25} if kind == "wsd" else {})), steps, warmup
+    )
     assert ours[:steps] == pytest.approx(expected)
 
 
@@ -155,6 +157,15 @@ def test_plateau_is_torchs_and_survives_resuming(losses, patience, factor, floor
         assert ours.factor == optimizer.param_groups[0]["lr"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [("constant", "final_share", 0.2), ("cosine", "decay_share", 0.3), ("wsd", "plateau_factor", 0.1)],
+)
+def test_fields_that_nothing_would_read_are_refused(kind, field, value):
+    with pytest.raises(ConfigError, match=f"{field} is for .* does not go with kind '{kind}'"):
+        TrainConfig.parse({"schedule": {"kind": kind, field: value}})
+
+
 def test_a_validation_loss_that_is_no_number_is_not_better():
     plateau = Plateau(config("plateau", plateau_patience=0))
     plateau.observe(float("nan"))
@@ -163,7 +174,7 @@ def test_a_validation_loss_that_is_no_number_is_not_better():
 
 def test_only_plateau_heeds_validations():
     for kind, expected in (("plateau", 0.5), ("constant", 1.0)):
-        schedule = Schedule(config(kind, warmup=0, plateau_patience=0), 10, 0, 1.0)
-        for _ in range(2):
+        schedule = Schedule(config(kind, warmup=0), 10, 0, 1.0)
+        for _ in range(4):
             schedule.observe(1.0)
         assert schedule.rate(5, 1) == expected

@@ -1,6 +1,6 @@
 """What a training is asked to do: one frozen schema, with a table for each part of the craft. Imports no torch."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -50,6 +50,19 @@ class ScheduleConfig(Config):
         parse_warmup(value)
         return value
 
+    @model_validator(mode="after")
+    def _fields_are_read(self) -> Self:
+        falling = ("cosine", "linear", "wsd", "plateau")
+        for field, kinds in (
+            ("final_share", falling),
+            ("decay_share", ("wsd",)),
+            ("plateau_factor", ("plateau",)),
+            ("plateau_patience", ("plateau",)),
+        ):
+            if self.kind not in kinds and getattr(self, field) != type(self).model_fields[field].default:
+                raise ValueError(f"{field} is for {', '.join(kinds)}; it does not go with kind {self.kind!r}")
+        return self
+
 
 class OptimizerConfig(Config):
     """What moves the weights."""
@@ -89,6 +102,8 @@ class OptimizerConfig(Config):
     def _fitting_kind(self) -> Self:
         if self.kind == "schedule_free" and self.beta1 == 0:
             raise ValueError("schedule_free cannot find its average with beta1 = 0; the default is 0.9")
+        if self.kind != "muon" and self.momentum != type(self).model_fields["momentum"].default:
+            raise ValueError(f"momentum is for muon; it does not go with kind {self.kind!r}")
         if self.kind == "schedule_free" and self.precision == "stochastic_rounding":
             raise ValueError(
                 "schedule_free keeps a float32 state of each weight and needs exact weights beside it; "
@@ -172,8 +187,9 @@ class TrainConfig(Config):
     objective: ObjectiveConfig = ObjectiveConfig()
     """What training makes smaller."""
 
-    learning_rate: float | None = Field(default=None, gt=0)
-    """Peak learning rate; by default 2e-4 for LoRA and 2e-5 for full fine-tuning, from pairs 1e-5 and 1e-6."""
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
+    """Peak learning rate; by default 2e-4 for LoRA and 2e-5 for full fine-tuning, from pairs 1e-5 and 1e-6. auto: a
+    tenth of the rate at which the loss is lowest, in a short test before training (Smith 2017)."""
 
     schedule: ScheduleConfig = ScheduleConfig()
     """How the learning rate rises and falls."""

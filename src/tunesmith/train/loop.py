@@ -24,6 +24,7 @@ from tunesmith.train.objectives.make import make_objective
 from tunesmith.train.optim import make_optimizer
 from tunesmith.train.plan import Plan
 from tunesmith.train.proof import prove_attention
+from tunesmith.train.range_test import settle_rate
 from tunesmith.train.schedule import Schedule
 from tunesmith.train.step import Engine, train_step
 from tunesmith.types import Batch, Checkpoint, Stream
@@ -35,9 +36,11 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
     base_folder = Path(model.config._name_or_path)
     prove_attention(model)
     model = prepare(model, config)
+    objective = make_objective(config, model)
+    plan, peak = settle_rate(plan, model, objective, batches, folder)
     optimizer = make_optimizer(model, config.optimizer, config.seed)
-    schedule = Schedule(config.schedule, plan.num_steps, plan.num_warmup, plan.learning_rate)
-    engine = Engine(plan, model, optimizer, schedule, make_objective(config, model), folder)
+    schedule = Schedule(config.schedule, plan.num_steps, plan.num_warmup, peak)
+    engine = Engine(plan, model, optimizer, schedule, objective, folder)
     step, notes = _resume(folder, engine, batches)
     with (
         Progress("train", plan.num_steps, start=step, metrics_path=folder / "metrics.jsonl") as progress,

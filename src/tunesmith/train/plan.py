@@ -42,7 +42,9 @@ class Plan:
     config: TrainConfig
     num_steps: int
     num_warmup: int
-    learning_rate: float
+    learning_rate: float | None
+    """None until the range test has found it."""
+
     dtype: str
     lines: tuple[Derived, ...]
 
@@ -70,7 +72,8 @@ def make_plan(config: TrainConfig, model: ModelConfig, folder: Path, batches: "B
     dtype, dtype_reason = pick_dtype(model.dtype, device)
     num_steps = min(len(batches), config.max_steps or len(batches))
     pairs = config.objective.learns_from_pairs
-    rate = config.learning_rate or (PAIRS_LEARNING_RATE if pairs else DEFAULT_LEARNING_RATE)[config.method]
+    default = (PAIRS_LEARNING_RATE if pairs else DEFAULT_LEARNING_RATE)[config.method]
+    rate = None if config.learning_rate == "auto" else config.learning_rate or default
     shapes = read_shapes(folder)
     totals = _count(batches.rendered)
     check_data(config.objective, num_pairs_of(batches.rendered), totals.num_conversations)
@@ -80,11 +83,7 @@ def make_plan(config: TrainConfig, model: ModelConfig, folder: Path, batches: "B
         *_objective_lines(config),
         *_data_lines(config, totals, batches, num_steps),
         Derived("warmup", f"{'about ' if warmup.unit == 'tokens' else ''}{num_warmup:,} steps", str(warmup)),
-        Derived(
-            "learning rate",
-            f"{rate:.1e}",
-            "asked for" if config.learning_rate else _default_rate_reason(config),
-        ),
+        _rate_line(config, rate),
         Derived("device", device.type, "the best one found"),
         Derived("number format", _name(dtype), f"{dtype_reason}; {_kept_exact(config, _name(dtype))}"),
         *_memory_lines(config, shapes, dtype.itemsize, _row_tokens(totals, batches), _file_bytes(folder)),
@@ -112,6 +111,14 @@ def _count(rendered: Sequence[Rendered]) -> Totals:
         lengths.append(each.num_tokens)
         supervised += each.num_supervised
     return Totals(len(lengths), sum(lengths), supervised, max(lengths))
+
+
+def _rate_line(config: TrainConfig, rate: float | None) -> Derived:
+    if rate is None:
+        return Derived("learning rate", "auto", "a range test of at most 80 steps, one row each, finds it at the start")
+    return Derived(
+        "learning rate", f"{rate:.1e}", "asked for" if config.learning_rate else _default_rate_reason(config)
+    )
 
 
 def _default_rate_reason(config: TrainConfig) -> str:
