@@ -254,8 +254,8 @@ def result_of(study: Study, arm: str, seed: int, source_digest: str) -> dict[str
         return known
     run = Run(study.recipe(arm, seed), study.out, lambda line: print(f"  {line}", flush=True))
     with run.dir.lock():
-        manifest = run.data()
-        checkpoint = None if arm == BASE else tuned(run, manifest)
+        run.data()
+        checkpoint = None if arm == BASE else tuned(run)
         began = time.monotonic()
         judged = judge(study, run, checkpoint)
         seconds = {"train": train_seconds(run), "judge": round(time.monotonic() - began, 1)}
@@ -282,10 +282,9 @@ def known_result(study: Study, arm: str, seed: int, source_digest: str) -> dict[
     return found if found and found["mark"] == mark_of(study, arm, seed, source_digest) else None
 
 
-def tuned(run: Run, data: dict[str, Any]) -> Checkpoint:
+def tuned(run: Run) -> Checkpoint:
     """render, pack, train: each stage as `tunesmith run` does it."""
-    rendered = run.render(data)
-    return run.train(rendered, run.pack(rendered))
+    return run.train([run.prepare(phase) for phase in run.phases])
 
 
 def train_seconds(run: Run) -> float:

@@ -190,6 +190,11 @@ class StageFolder:
         manifest = self.manifest()
         return manifest is not None and manifest.get("fingerprint") == inputs
 
+    def begun_on(self) -> str | None:
+        """The inputs of the work that the folder holds, finished or not; None where there is none."""
+        note = self.path / ".inputs"
+        return note.read_text() if note.is_file() else None
+
     def open(self, inputs: str) -> Path:
         """Make the folder ready for work on `inputs`.
 
@@ -197,7 +202,7 @@ class StageFolder:
         `replaced/`, so that nothing is lost.
         """
         note = self.path / ".inputs"
-        if self.path.exists() and (not note.exists() or note.read_text() != inputs):
+        if self.path.exists() and self.begun_on() != inputs:
             attic = self.path.parent / "replaced" / f"{self.path.name}-{time.time_ns() // 1_000_000}"
             attic.parent.mkdir(exist_ok=True)
             self.path.rename(attic)

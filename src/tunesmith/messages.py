@@ -18,6 +18,8 @@ REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 TRAIN_KEYS = ("train", "weight")
 MOST_WEIGHT = 1e30
 """Loss weights are float32, and their sum must be finite, too."""
+MOST_NUMBER = 1e300
+"""JSON's numbers may be too long for a float."""
 SHOWN_LENGTH = 80
 
 
@@ -75,9 +77,10 @@ def conversation_from_dict(raw: Any, where: str, default_id: str) -> Conversatio
             tools=tools_from(fields.get("tools"), where),
             source=source,
             rejected=() if fields.get("rejected") is None else _messages(fields["rejected"], f"{where}, rejected"),
+            number=_number(fields.get("number")),
         )
     if isinstance(fields.get("text"), str):
-        return Conversation(id=identifier, text=fields["text"], source=source)
+        return Conversation(id=identifier, text=fields["text"], source=source, number=_number(fields.get("number")))
     keys = ", ".join(sorted(str(key) for key in fields)) or "none"
     raise DataError(f"{where}: neither 'messages' (a list) nor 'text' (a string); the keys are: {keys}")
 
@@ -93,8 +96,16 @@ def conversation_to_dict(conversation: Conversation) -> dict[str, Any]:
             raw["tools"] = [dict(tool) for tool in conversation.tools]
         if conversation.rejected:
             raw["rejected"] = [message_to_dict(message) for message in conversation.rejected]
+    if conversation.number is not None:
+        raw["number"] = conversation.number
     raw["source"] = conversation.source
     return raw
+
+
+def _number(value: Any) -> float | None:
+    """What a curriculum orders by; a value that is no number was not written by us, and says nothing."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST_NUMBER
+    return float(value) if is_number else None
 
 
 def tools_from(raw: Any, where: str) -> tuple[Mapping[str, Any], ...]:

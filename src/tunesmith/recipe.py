@@ -21,6 +21,7 @@ from tunesmith.evaluate import LIKELIHOOD, EvaluateConfig, TaskConfig
 from tunesmith.gate import GateConfig
 from tunesmith.model import ModelConfig
 from tunesmith.pack import PackConfig
+from tunesmith.phases import MixSection, Phase, PhaseConfig, chain_problems, merge, phases_of
 from tunesmith.pool import PoolConfig
 from tunesmith.render import RenderConfig
 from tunesmith.train import TrainConfig
@@ -41,6 +42,9 @@ class Recipe(Config):
     model: ModelConfig = ModelConfig()
     """The model to start from."""
 
+    mix: MixSection = MixSection()
+    """What is learned beside the data, and in which order."""
+
     render: RenderConfig = RenderConfig()
     """Which tokens are trained."""
 
@@ -49,6 +53,9 @@ class Recipe(Config):
 
     train: TrainConfig = TrainConfig()
     """How the model learns."""
+
+    phases: tuple[PhaseConfig, ...] = ()
+    """Several phases of training, one after the other; none is one phase with the recipe's own tables."""
 
     evaluate: EvaluateConfig = EvaluateConfig()
     """What base and tuned model are asked."""
@@ -87,16 +94,28 @@ def check(recipe: Recipe) -> list[str]:
         for name in tasks:
             if name not in names:
                 problems.append(f"gate.{policy}.{name}: no such task; evaluate.tasks has {names or 'none'}")
-    if any(task.path == HELDOUT for task in recipe.evaluate.tasks) and recipe.data.holdout == 0:
+    try:
+        phases = phases_of(recipe)
+    except ConfigError as error:
+        return [*problems, str(error)]
+    if any(task.path == HELDOUT for task in recipe.evaluate.tasks) and phases[-1].main.data.holdout == 0:
         problems.append(
-            "evaluate.tasks: a task uses the held-out part, but data.holdout is 0; set e.g. data.holdout = 0.1"
+            "evaluate.tasks: a task uses the held-out part, but data.holdout is 0 (in the last phase, where there are "
+            "several); set e.g. data.holdout = 0.1"
         )
-    if recipe.render.max_tokens > recipe.pack.row_tokens and recipe.pack.split_long == "error":
-        problems.append(
-            f"render.max_tokens = {recipe.render.max_tokens} exceeds pack.row_tokens = {recipe.pack.row_tokens}; "
-            "a conversation must fit into a row"
-        )
-    return problems
+    return problems + [problem for phase in phases for problem in _row_problems(phase)] + chain_problems(phases)
+
+
+def _row_problems(phase: Phase) -> list[str]:
+    """Sources of a phase whose conversations may be longer than its rows."""
+    where = f"phases.{phase.name}: " if phase.name else ""
+    longest = max(source.render.max_tokens for source in phase.sources)
+    if longest <= phase.pack.row_tokens or phase.pack.split_long != "error":
+        return []
+    return [
+        f"{where}render.max_tokens = {longest} exceeds pack.row_tokens = {phase.pack.row_tokens}; "
+        "a conversation must fit into a row"
+    ]
 
 
 def _raise_problems(recipe: Recipe, where: str) -> None:
@@ -111,6 +130,11 @@ def to_toml(recipe: Recipe) -> str:
     values = recipe.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     # The model is named even when it is the default: it decides more than all other fields.
     values["model"] = {"name": recipe.model.name, **values.get("model", {})}
+    # What a phase or a source sets counts even where it is the default: it may stand in place of another value.
+    if recipe.phases:
+        values["phases"] = [
+            each.model_dump(mode="json", exclude_unset=True, exclude_none=True) for each in recipe.phases
+        ]
     return tomli_w.dumps({key: values[key] for key in Recipe.model_fields if key in values})
 
 
@@ -125,18 +149,6 @@ def default_evaluation(scorer: str = LIKELIHOOD) -> dict[str, Any]:
         },
         "gate": {"improve": {HELDOUT: 0.0}, "keep": {"general": 0.05}},
     }
-
-
-def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`under` with `over` laid upon it, table by table; lists are replaced, not joined."""
-    merged = {key: merge(value, {}) if isinstance(value, Mapping) else value for key, value in under.items()}
-    for key, value in over.items():
-        below = merged.get(key)
-        if isinstance(value, Mapping):
-            merged[key] = merge(below if isinstance(below, Mapping) else {}, value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -159,25 +171,49 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 def _make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
     """Paths in a recipe are relative to the recipe's folder (a model's when it begins with ./ or ../); `pool.path`
     is relative to where the command runs."""
-    data = values.get("data")
-    if isinstance(data, dict) and isinstance(data.get("paths"), list):
-        data["paths"] = [_absolute(path, folder) for path in data["paths"]]
-    model = values.get("model")
-    if isinstance(model, dict) and isinstance(model.get("name"), str) and model["name"].startswith(("./", "../")):
-        model["name"] = _absolute(model["name"], folder)
-    render = values.get("render")
-    if isinstance(render, dict) and isinstance(render.get("template"), str):
-        render["template"] = _absolute(render["template"], folder)
-    evaluation = values.get("evaluate")
-    tasks = evaluation.get("tasks") if isinstance(evaluation, dict) else None
-    for task in tasks if isinstance(tasks, list) else ():
-        if not isinstance(task, dict):
-            continue
+    _make_data_absolute(values, folder)
+    for phase in _tables(values.get("phases")):
+        _make_data_absolute(phase, folder)
+    model = _table(values.get("model"))
+    if isinstance(model.get("name"), str):
+        model["name"] = _absolute_model(model["name"], folder)
+    for task in _tables(_table(values.get("evaluate")).get("tasks")):
         if isinstance(task.get("path"), str) and task["path"] != HELDOUT and not task["path"].startswith("builtin:"):
             task["path"] = _absolute(task["path"], folder)
         file, colon, function = str(task.get("scorer", "")).rpartition(":")
         if colon:
             task["scorer"] = f"{_absolute(file, folder)}:{function}"
+
+
+def _make_data_absolute(values: dict[str, Any], folder: Path) -> None:
+    """The paths of a recipe's data, mix and template, or of a phase's."""
+    mix = _table(values.get("mix"))
+    sources = _tables(mix.get("sources"))
+    for data in (
+        _table(values.get("data")),
+        _table(mix.get("replay")),
+        *(_table(each.get("data")) for each in sources),
+    ):
+        if isinstance(data.get("paths"), list):
+            data["paths"] = [_absolute(path, folder) for path in data["paths"]]
+    for place in (values, mix.get("replay"), *sources):
+        render = _table(_table(place).get("render"))
+        if isinstance(render.get("template"), str):
+            render["template"] = _absolute(render["template"], folder)
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _tables(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _absolute_model(name: str, folder: Path) -> str:
+    """A model's name, or that of the tokenizer behind the @ of a new model, where it is a path."""
+    new, at, tokenizer = name.partition("@") if name.startswith("new:") else ("", "", name)
+    return f"{new}{at}{_absolute(tokenizer, folder)}" if tokenizer.startswith(("./", "../")) else name
 
 
 def _absolute(path: Any, folder: Path) -> Any:
@@ -199,13 +235,24 @@ def _apply_set(values: dict[str, Any], text: str) -> None:
     if not equals or not key.strip():
         raise ConfigError(f"--set {text}: expected KEY=VALUE, for example --set train.learning_rate=2e-5")
     *tables, last = key.strip().split(".")
-    place = values
+    place: Any = values
     for table in tables:
-        inner = place.setdefault(table, {})
-        if not isinstance(inner, dict):
+        inner = _element(place, table) if isinstance(place, list) else place.setdefault(table, {})
+        if not isinstance(inner, dict | list):
             raise ConfigError(f"--set {text}: {table!r} is no table but {inner!r}")
         place = inner
+    if isinstance(place, list):
+        raise ConfigError(f"--set {text}: {last!r} is a whole table of a list; set one of its fields")
     place[last] = _parse_value(raw.strip())
+
+
+def _element(tables: list[Any], name: str) -> Any:
+    """A table of a list, such as one of `phases`, by its name or its number from 0."""
+    for number, each in enumerate(tables):
+        if isinstance(each, dict) and name in (each.get("name"), str(number)):
+            return each
+    known = ", ".join(str(each.get("name")) for each in tables if isinstance(each, dict))
+    raise ConfigError(f"--set: nothing is named {name!r} here; there are {known or 'none'}")
 
 
 def _parse_value(raw: str) -> Any:
@@ -226,6 +273,5 @@ __all__ = [
     "check",
     "default_evaluation",
     "load_recipe",
-    "merge",
     "to_toml",
 ]

@@ -56,7 +56,8 @@ class Conversation:
 
     `source` says where it came from (file:line), so that any later complaint can point there. `rejected` makes it a
     pair (preference data): the same conversation answered worse, with all its messages, which begin like `messages`
-    and part from them at an answer; empty where there is nothing to compare.
+    and part from them at an answer; empty where there is nothing to compare. `number` is the value of the field that
+    `data.number_field` names, by which a curriculum may order.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Conversation:
     tools: tuple[Mapping[str, Any], ...] = ()
     source: str = ""
     rejected: tuple[Message, ...] = ()
+    number: float | None = None
 
     @property
     def num_shared(self) -> int:

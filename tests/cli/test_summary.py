@@ -45,7 +45,7 @@ def result(in_tmp: Path, recipe: Recipe) -> RunResult:
         write_jsonl(folder / "evaluate" / report.model / "samples.jsonl", samples)
     verdict = gate(GateConfig(improve={"cron": 0.0}, keep={"general": 0.05}), tuned, base)
     entry = Entry("3fa12bc09d4e" + "0" * 52, Path("pool/entries") / "3fa12bc09d4e", {})
-    return RunResult(folder, base, tuned, verdict, entry, "cron", False, True)
+    return RunResult(folder, base, tuned, verdict, entry, "cron", False, True, folder / "train" / "final")
 
 
 def printed(capsys: pytest.CaptureFixture[str], recipe: Recipe, result: RunResult) -> str:

@@ -9,8 +9,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "tunesmith"
 
 GROUND = {"types", "branches", "errors", "files", "config", "messages", "progress", "stats", "plot"}
 ORGANS = {"text", "verify", "model", "generate", "render", "pool"}
-STAGES = {"data", "render", "pack", "train", "evaluate", "gate", "pool"}
-ABOVE = {"recipe", "pipeline", "doors", "cli", "__main__"}
+STAGES = {"data", "mix", "render", "pack", "train", "evaluate", "gate", "pool"}
+ABOVE = {"phases", "recipe", "chain", "tasks", "pipeline", "doors", "cli", "__main__"}
 
 
 def room_of(path: Path) -> str:
@@ -50,10 +50,14 @@ def test_a_file_imports_only_what_its_room_may(path):
         assert imported <= GROUND
     elif room in ORGANS | STAGES:
         assert imported <= GROUND | ORGANS
-    elif room == "recipe":
+    elif room == "phases":
         assert imported <= GROUND | ORGANS | STAGES
-    elif room in {"pipeline", "doors"}:
-        assert imported <= GROUND | ORGANS | STAGES | {"recipe"}
+    elif room == "recipe":
+        assert imported <= GROUND | ORGANS | STAGES | {"phases"}
+    elif room in {"chain", "tasks", "doors"}:
+        assert imported <= GROUND | ORGANS | STAGES | {"phases", "recipe"}
+    elif room == "pipeline":
+        assert imported <= GROUND | ORGANS | STAGES | {"phases", "recipe", "chain", "tasks"}
     else:
         assert room in ABOVE | {"__init__"}
 

@@ -2,7 +2,7 @@
 
 app.py         the application, its sections, errors to messages      failures.py   which message, which exit code
 options.py     options that several commands share                    console.py    printing
-runs.py        run, tune, quickstart                                  stages.py     data, render, pack
+runs.py        run, tune, quickstart                                  stages.py     data, render, mix, pack
 training.py    train                                                  judging.py    evaluate, gate
 pools.py       pool list, show, history, promote, ...                 showing.py    show
 chatting.py    chat                                                   linting.py    lint

@@ -58,8 +58,8 @@ def evaluate(
     """
     from tunesmith.cli.speakers import load, named
     from tunesmith.evaluate import evaluate as ask
-    from tunesmith.pipeline import prepare_tasks
     from tunesmith.render import RenderConfig
+    from tunesmith.tasks import prepare_tasks
 
     values = sections("evaluate", sets, "evaluate", "data", "model", "render")
     speaker = named(model, pool, adapter, **values["model"])

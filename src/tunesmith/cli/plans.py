@@ -19,17 +19,24 @@ def print_recipe_plan(recipe: "Recipe") -> None:
 
     with TemporaryDirectory(prefix="tunesmith-plan-") as folder:
         run = Run(recipe, Path(folder), say)
-        manifest = run.data()
+        run.data()
         _ = run.tasks  # so that a missing golden file or scorer shows
-        rendered = run.render(manifest)
-        run.pack(rendered)
-        batches = run.batches(rendered)
-        plan = make_plan(recipe.train, recipe.model, run.model_folder, batches)
-    print_plan(plan, recipe.pack)
+        plans = []
+        for phase in run.phases:
+            batches = run.prepare(phase).batches()
+            plans.append((phase, make_plan(phase.train, recipe.model, run.model_folder, batches)))
+    for phase, plan in plans:
+        print_plan(plan, phase.pack, phase.folder)
+    say_dry()
 
 
-def print_plan(plan: "Plan", config: "PackConfig") -> None:
-    """The plan as a table."""
+def say_dry() -> None:
+    """The last line of a plan."""
+    console().print("\nThis was a dry run: nothing was trained or written.")
+
+
+def print_plan(plan: "Plan", config: "PackConfig", phase: str = "") -> None:
+    """The plan as a table, under the name of its phase where there are several."""
     to = console()
     table = plain_table("plan", "value", "why")
     for line in plan.lines:
@@ -37,7 +44,5 @@ def print_plan(plan: "Plan", config: "PackConfig") -> None:
     table.add_row(
         "row limit", f"{config.row_tokens:,} tokens", "pack.row_tokens: what passes through the model at once"
     )
-    to.print()
+    to.print(f"\n{phase}" if phase else "")
     print_table(to, table)
-    to.print()
-    to.print("This was a dry run: nothing was trained or written.")

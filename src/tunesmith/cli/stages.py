@@ -1,4 +1,4 @@
-"""`tunesmith data`, `render` and `pack`: from files to training batches, one stage at a time."""
+"""`tunesmith data`, `render`, `mix` and `pack`: from files to training batches, one stage at a time."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +96,38 @@ def render(
 
 @app.command(
     epilog=example(
+        "tunesmith mix recipe.toml",
+        "tunesmith mix recipe.toml --set mix.replay.share=0.1",
+    )
+)
+def mix(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="The recipe to read.", show_default=False)],
+    sets: Sets = None,
+) -> None:
+    """Show how sources are mixed, phase by phase.
+
+    Reads and renders the data, and prints each source with what was asked for, its share, visits, epochs, tokens and
+    fingerprint. Training does this by itself; run it to choose weights.
+    """
+    from tempfile import TemporaryDirectory
+
+    from tunesmith.errors import ConfigError
+    from tunesmith.pipeline import Run
+    from tunesmith.recipe import load_recipe
+
+    with TemporaryDirectory(prefix="tunesmith-mix-") as folder:
+        run = Run(load_recipe(recipe, sets or ()), Path(folder), say_nothing)
+        if not any(phase.mix.is_needed for phase in run.phases):
+            raise ConfigError(f"{recipe}: there is nothing to mix; add [mix.replay] or [[mix.sources]]")
+        run.data()
+        for phase in run.phases:
+            lines = run.mix_lines(phase)
+            for line in [f"{phase.folder}:", *lines] if phase.folder else lines:
+                _say(line)
+
+
+@app.command(
+    epilog=example(
         "tunesmith pack work/render",
         "tunesmith pack work/render --out work/pack --set pack.row_tokens=4096",
     )
@@ -186,6 +218,10 @@ def _say_counts(manifest: dict[str, Any], was_done: bool) -> None:
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in manifest["dropped_by_reason"].items())
     if reasons:
         _say(f"dropped, with the reason in dropped.jsonl: {reasons}")
+
+
+def say_nothing(line: str) -> None:
+    """For a run whose report nobody needs."""
 
 
 def _say(line: str) -> None:

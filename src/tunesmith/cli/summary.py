@@ -68,10 +68,10 @@ def _print_scores(to: Console, recipe: "Recipe", result: "RunResult") -> None:
 
 def _print_files(to: Console, result: "RunResult") -> None:
     folder = result.folder
-    kind = "adapter" if (folder / "train" / "final" / "adapter_config.json").exists() else "model"
+    kind = "adapter" if (result.weights / "adapter_config.json").exists() else "model"
     found = {
         "run": folder,
-        kind: folder / "train" / "final",
+        kind: result.weights,
         "samples": folder / "evaluate" / "tuned" / "samples.jsonl",
         "report": folder / "evaluate" / "tuned" / "report.json",
         "verdict": folder / "gate" / "verdict.json",

@@ -113,16 +113,17 @@ def _train_recipe(recipe: "Recipe", out: Path, resume: bool) -> None:
     from tunesmith.pipeline import Run
     from tunesmith.recipe import to_toml
 
-    run = Run(recipe, out.absolute().parent, say)
+    run = Run(recipe, out.absolute().parent, say, resumes=resume)
     with run.dir.lock():
         with atomic_write(out / "recipe.toml") as file:
             file.write(to_toml(recipe))
         console().print(f"# The recipe, saved as {out / 'recipe.toml'}:", style="dim", soft_wrap=True)
         console().print(to_toml(recipe), soft_wrap=True)
-        rendered = run.render(run.data())
-        run.pack(rendered)
-        settings = Settings(recipe.train, recipe.pack, recipe.model)
-        _train(settings, run.batches(rendered), run.model_folder, out, resume)
+        run.data()
+        checkpoint = run.train([run.prepare(phase) for phase in run.phases])
+        if not run.did_work:
+            console().print(f"Nothing to do: the training in {out} is done.", soft_wrap=True)
+        say(f"result    {checkpoint.path}")
 
 
 def _train_rendered(folder: Path, out: Path, model: str | None, sets: list[str], dry_run: bool, resume: bool) -> None:
@@ -143,9 +144,10 @@ def _train_rendered(folder: Path, out: Path, model: str | None, sets: list[str],
     _check_tokenizer(folder, settings.model)
     batches = pack(settings.pack, RenderedFile(folder), settings.train.epochs, rendered_mark(folder))
     if dry_run:
-        from tunesmith.cli.plans import print_plan
+        from tunesmith.cli.plans import print_plan, say_dry
 
-        return print_plan(_plan(settings, batches, model_folder(settings.model)), settings.pack)
+        print_plan(_plan(settings, batches, model_folder(settings.model)), settings.pack)
+        return say_dry()
     with RunDir(out).lock():
         _train(settings, batches, model_folder(settings.model), out, resume)
 
@@ -172,22 +174,21 @@ def _plan(settings: Settings, batches: "Batches", folder: Path) -> Any:
 
 
 def _train(settings: Settings, batches: "Batches", folder: Path, out: Path, resume: bool) -> None:
+    from tunesmith.chain import Footing
     from tunesmith.cli.console import console, say
-    from tunesmith.errors import ConfigError
     from tunesmith.files import StageFolder, fingerprint
     from tunesmith.model import model_digest
-    from tunesmith.pipeline import train_batches
+    from tunesmith.pipeline import refuse_other_inputs, train_batches
     from tunesmith.progress import count
 
     stage = StageFolder(out / "train", "train")
-    mark = fingerprint([settings.train, settings.model, batches.fingerprint, model_digest(folder)])
-    note = out / "train" / ".inputs"
-    if resume and note.is_file() and note.read_text() != mark:
-        raise ConfigError(
-            f"--resume: {out} was trained with other data or settings; repeat them, or give another --out"
-        )
+    footing = Footing(settings.model, folder, model_digest(folder))
+    mark = fingerprint([settings.train, settings.model, batches.fingerprint, footing.digest])
+    if resume:
+        refuse_other_inputs(stage, mark)
     if stage.is_done(mark):
         return console().print(f"Nothing to do: the training in {out} is done.", soft_wrap=True)
-    facts = train_batches(settings.train, settings.model, folder, batches, stage.open(mark), say)
+    facts = train_batches(settings.train, footing, batches, stage.open(mark), say)
     stage.finish(mark, **facts)
-    say(f"train     done: {count(facts['step'], 'step')}; the result is {out / 'train' / 'final'}")
+    say(f"train     done: {count(facts['step'], 'step')}")
+    say(f"result    {out / 'train' / 'final'}")

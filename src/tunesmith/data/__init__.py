@@ -30,6 +30,8 @@ class DataConfig(Config):
     """The column that holds the user's text, for files with their own column names; with response_field."""
     response_field: str | None = None
     """The column that holds the assistant's text; with prompt_field."""
+    number_field: str | None = None
+    """A field of each record that holds a number, such as its difficulty, by which mix.curriculum may order."""
     system: str | None = None
     """A system message put before every conversation that has none."""
     on_error: Literal["stop", "skip"] = "stop"

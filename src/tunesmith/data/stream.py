@@ -15,6 +15,7 @@ from tunesmith.data.readers import Record, read_records
 from tunesmith.data.sources import SourceFile, source_files
 from tunesmith.errors import DataError
 from tunesmith.files import file_digest, fingerprint
+from tunesmith.messages import MOST_NUMBER, shown
 from tunesmith.types import Conversation, Dropped, Message
 
 VERSION = 2
@@ -111,13 +112,14 @@ class Conversations:
             return replace(dropped, reason="unreadable record", detail=f"{where}: {record.problem}")
         try:
             conversation = convert(record.value, layout, where, default_id)
+            number = _number(record.value, self.config.number_field, where)
         except DataError as error:
             return replace(dropped, reason="malformed record", detail=str(error))
         problem = problem_of(conversation) or self._repeated_id(conversation.id)
         if problem is not None:
             reason, detail = problem
             return replace(dropped, id=conversation.id, reason=reason, detail=f"{where}: {detail}")
-        return replace(self._with_system(conversation), source=dropped.source)
+        return replace(self._with_system(conversation), source=dropped.source, number=number)
 
     def _repeated_id(self, identifier: str) -> tuple[str, str] | None:
         """Only hashes are kept, so that memory hardly grows with the number of conversations."""
@@ -143,3 +145,13 @@ class Conversations:
             remedy = "--set data.on_error=skip (`tunesmith data` spells it --on-error skip)"
             raise DataError(f"{dropped.detail}. To go on without such records: {remedy}")
         self._on_drop(dropped)
+
+
+def _number(value: Any, name: str | None, where: str) -> float | None:
+    """The number in the field that `data.number_field` names; None where none is asked for."""
+    if name is None:
+        return None
+    found = value.get(name) if isinstance(value, Mapping) else None
+    if isinstance(found, bool) or not isinstance(found, int | float) or not abs(found) <= MOST_NUMBER:
+        raise DataError(f"{where}: the field {name!r} (data.number_field) must be a finite number, not {shown(found)}")
+    return float(found)

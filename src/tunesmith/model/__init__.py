@@ -12,6 +12,7 @@ Torch is imported only by `tunesmith.model.load`.
 """
 
 import os
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -115,6 +116,13 @@ def _hub_folder(config: ModelConfig, patterns: tuple[str, ...]) -> Path:
         f"model {name!r}: no such folder, not an embedded model ({', '.join(EMBEDDED)}), and {reason}. "
         "Give a folder, a .gguf file, an embedded name, or a hub id while online."
     )
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy a model folder's tokenizer and chat template."""
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copy2(source / name, target / name)
 
 
 def model_digest(folder: Path) -> str:

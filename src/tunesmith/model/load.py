@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from tunesmith.errors import MissingExtra, ModelError
-from tunesmith.model import ModelConfig, model_folder
+from tunesmith.files import atomic_folder
+from tunesmith.model import ModelConfig, copy_tokenizer, model_folder
 
 try:
     import transformers
@@ -85,6 +86,14 @@ def _merge(model: Any, adapter: Path) -> Any:
             return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
         except Exception as error:  # peft raises many kinds; each means that the adapter does not fit
             raise ModelError(f"{adapter}: does not fit its base model ({_first_line(error)})") from error
+
+
+def write_merged(config: ModelConfig, adapter: Path, folder: Path) -> None:
+    """Write the model with an adapter merged into its weights, in float32, as a model folder, atomically."""
+    model: Any = load_model(config.model_copy(update={"dtype": "float32"}), adapter=adapter)
+    with atomic_folder(folder) as temporary, _quiet():
+        model.cpu().save_pretrained(temporary)
+        copy_tokenizer(model_folder(config), temporary)
 
 
 def convert_weights(gguf: Path, folder: Path) -> None:

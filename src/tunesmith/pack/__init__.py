@@ -23,7 +23,7 @@ from tunesmith.pack.fit import best_fit_decreasing, next_fit
 from tunesmith.pack.full_rows import FullRowSteps
 from tunesmith.pack.pieces import check_sizes, lengths_of, trees_of
 from tunesmith.pack.rows import pack_rows, positions_of
-from tunesmith.pack.steps import ConversationSteps
+from tunesmith.pack.steps import ConversationSteps, visits_of
 from tunesmith.types import Batch, Rendered
 
 __all__ = [
@@ -66,14 +66,15 @@ class PackConfig(Config):
     """What a sequence longer than a row does: stop, or, for plain documents, be cut into consecutive rows."""
 
     seed: int = Field(default=0, ge=0)
-    """Seed of the order of conversations, new in each epoch."""
+    """Seed of the order of conversations, new in each epoch; a mix has an order of its own."""
 
 
 class Batches:
     """The stream of batches over some epochs; resumable at any batch.
 
-    Epoch e visits the conversations in the order `default_rng([seed, e]).permutation(N)`. Every batch is a function
-    of the config, the data and its number, so the position is all that there is to remember.
+    Epoch e visits the conversations in the order `default_rng([seed, e]).permutation(N)`; a mix, which holds all its
+    epochs, is visited in its own order. Every batch is a function of the config, the data and its number, so the
+    position is all that there is to remember.
     """
 
     def __init__(self, config: PackConfig, rendered: Sequence[Rendered], epochs: float, source: str = "") -> None:
@@ -87,14 +88,15 @@ class Batches:
             raise ConfigError("there is no conversation to pack; dropped.jsonl of the stages before says why")
         self.config = config
         self.rendered = rendered
-        self.num_conversations = max(1, round(len(rendered) * epochs))
+        visits = visits_of(config, rendered, epochs)
+        self.num_conversations = int(visits.pass_ends[-1])
         self.fingerprint = fingerprint([config, source, self.num_conversations])
         lengths = lengths_of(rendered)
         check_sizes(config, rendered, lengths)
         self._steps: ConversationSteps | FullRowSteps = (
-            FullRowSteps(config, rendered, self.num_conversations, lengths)
+            FullRowSteps(config, rendered, visits, lengths)
             if config.layout == "full_rows"
-            else ConversationSteps(config, rendered, self.num_conversations)
+            else ConversationSteps(config, rendered, visits)
         )
         self._position = 0
 

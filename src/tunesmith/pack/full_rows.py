@@ -16,7 +16,7 @@ from tunesmith.errors import ConfigError
 from tunesmith.pack.fit import IntArray, best_fit_decreasing, sort_stably
 from tunesmith.pack.pieces import PieceTable, piece_table, pieces_of
 from tunesmith.pack.rows import row_of
-from tunesmith.pack.steps import LastTwo, epoch_order
+from tunesmith.pack.steps import LastTwo, Visits
 from tunesmith.types import Batch, Rendered, Row
 
 if TYPE_CHECKING:
@@ -74,17 +74,15 @@ class FullRowSteps:
     many as an unpacked one on average; each step has one row or more.
     """
 
-    def __init__(
-        self, config: "PackConfig", rendered: Sequence[Rendered], num_conversations: int, lengths: IntArray
-    ) -> None:
+    def __init__(self, config: "PackConfig", rendered: Sequence[Rendered], visits: Visits, lengths: IntArray) -> None:
         """Raises ConfigError where there are fewer rows than steps."""
         self._config = config
         self._rendered = rendered
-        self._num_conversations = num_conversations
+        self._visits = visits
         self._table = piece_table(config, rendered, lengths)
         self._epoch_rows = LastTwo(self._fill_epoch)
-        num_epochs = -(-num_conversations // len(rendered))
-        supervised = [self._supervised(epoch) for epoch in range(num_epochs)]
+        num_conversations = int(visits.pass_ends[-1])
+        supervised = [self._supervised(epoch) for epoch in range(visits.pass_ends.size)]
         self._first_rows = np.append(0, np.cumsum([each.size for each in supervised]))
         num_steps = -(-num_conversations // config.batch_conversations)
         if self._first_rows[-1] < num_steps:
@@ -100,10 +98,7 @@ class FullRowSteps:
         return Batch(rows, epoch=self._epoch_of(first))
 
     def _fill_epoch(self, epoch: int) -> EpochRows:
-        num_all = len(self._rendered)
-        num_visited = min(num_all, self._num_conversations - epoch * num_all)
-        order = epoch_order(num_all, self._config.seed, epoch)[:num_visited]
-        return fill_rows(self._config, self._table, order, epoch)
+        return fill_rows(self._config, self._table, self._visits.order(epoch), epoch)
 
     def _supervised(self, epoch: int) -> IntArray:
         """Supervised tokens of each row of an epoch."""
@@ -117,12 +112,9 @@ class FullRowSteps:
         epoch = self._epoch_of(number)
         pieces, starts = self._epoch_rows(epoch)
         at = number - int(self._first_rows[epoch])
-        members = [self._piece(int(piece)) for piece in pieces[starts[at] : starts[at + 1]]]
-        return row_of(members, [epoch] * len(members))
-
-    def _piece(self, piece: int) -> Rendered:
-        conversation, part = self._table.place_of(piece)
-        return pieces_of(self._rendered[conversation], self._config)[part]
+        places = [self._table.place_of(piece) for piece in pieces[starts[at] : starts[at + 1]].tolist()]
+        members = [pieces_of(self._rendered[conversation], self._config)[part] for conversation, part in places]
+        return row_of(members, [self._visits.epoch(epoch, conversation) for conversation, _ in places])
 
 
 def cut_evenly(amounts: IntArray, num_parts: int) -> IntArray:

@@ -27,7 +27,7 @@ WEIGHTS = "weights"
 VERDICTS = "verdicts.jsonl"
 ACCEPTED = (".safetensors", ".gguf", ".json", ".txt", ".jinja", ".md")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
-FACTS = ("method", "parent", "recipe", "data_fingerprint", "shared_system", "run", "verdict", "report")
+FACTS = ("method", "parent", "lineage", "recipe", "data_fingerprint", "shared_system", "run", "verdict", "report")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 

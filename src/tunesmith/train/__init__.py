@@ -4,6 +4,7 @@ The face stands here and the configs in `config.py`, which import without torch;
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,22 @@ __all__ = [
     "OptimizerConfig",
     "PreferenceConfig",
     "ScheduleConfig",
+    "Start",
     "TrainConfig",
     "train",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What of an earlier phase a training goes on with; nothing of either is a training by itself.
+
+    `weights` is the folder `final` of that phase, whose trained weights are taken over in float32; `state` is its
+    folder `checkpoints`, whose newest holds the optimizer's moments (and the same weights).
+    """
+
+    weights: Path | None = None
+    state: Path | None = None
 
 
 def train(plan: "Plan", model: Any, batches: Stream[Batch], folder: Path, probes: Sequence[Any] = ()) -> Checkpoint:

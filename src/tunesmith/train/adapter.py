@@ -1,6 +1,5 @@
 """Preparing a model for training: adapters through peft, and saving what was trained."""
 
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tunesmith.files import atomic_folder, folder_digest
-from tunesmith.model import TOKENIZER_FILES
+from tunesmith.model import copy_tokenizer
 from tunesmith.train import TrainConfig
 from tunesmith.train.optim import Optimizer
 from tunesmith.types import Checkpoint
@@ -60,9 +59,7 @@ def save_final(
             (temporary / "README.md").unlink(missing_ok=True)  # peft's model card has nothing filled in
         else:
             model.save_pretrained(temporary, state_dict=_whole_state(model, trained))
-            for name in TOKENIZER_FILES:
-                if (base_folder / name).is_file():
-                    shutil.copy2(base_folder / name, temporary / name)
+            copy_tokenizer(base_folder, temporary)
     return Checkpoint(folder, step, folder_digest(folder), config.method)
 
 

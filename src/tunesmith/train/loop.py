@@ -17,6 +17,7 @@ import torch
 from tunesmith.errors import Interrupted
 from tunesmith.files import atomic_write
 from tunesmith.progress import Progress
+from tunesmith.train import Start
 from tunesmith.train.adapter import prepare, save_final
 from tunesmith.train.checkpoint import load_newest, room_for, save_checkpoint
 from tunesmith.train.environment import environment, what_changed
@@ -26,6 +27,7 @@ from tunesmith.train.plan import Plan
 from tunesmith.train.proof import prove_attention
 from tunesmith.train.range_test import settle_rate
 from tunesmith.train.schedule import Schedule
+from tunesmith.train.start import begin, lay_weights
 from tunesmith.train.step import Engine, train_step
 from tunesmith.types import Batch, Checkpoint, Stream
 
@@ -36,9 +38,11 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
     base_folder = Path(model.config._name_or_path)
     prove_attention(model)
     model = prepare(model, config)
-    objective = make_objective(config, model)
+    lay_weights(plan.start, model)
+    objective = make_objective(config, model, is_continued=plan.start != Start())
     plan, peak = settle_rate(plan, model, objective, batches, folder)
     optimizer = make_optimizer(model, config.optimizer, config.seed)
+    begin(plan.start, optimizer)
     schedule = Schedule(config.schedule, plan.num_steps, plan.num_warmup, peak)
     engine = Engine(plan, model, optimizer, schedule, objective, folder)
     step, notes = _resume(folder, engine, batches)
@@ -63,6 +67,8 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
                 _save(folder, step, engine, batches)
                 for probe in probes:
                     probe(step, model)
+    if plan.keeps_state:
+        _save(folder, step, engine, batches)
     with room_for(folder / "final", folder / "checkpoints"):
         return save_final(model, optimizer, config, base_folder, folder / "final", step)
 

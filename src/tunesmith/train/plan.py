@@ -5,14 +5,13 @@ Shown by `--dry-run`, kept as `plan.json` in the run's train folder.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import ModelError
 from tunesmith.model import ModelConfig
-from tunesmith.render.bulk.rendered_file import RenderedFile
-from tunesmith.train import TrainConfig
+from tunesmith.train import Start, TrainConfig
 from tunesmith.train.objectives.make import check_data, num_pairs_of
 from tunesmith.train.warmup import parse_warmup
 from tunesmith.types import Rendered
@@ -37,7 +36,10 @@ class Derived:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What training will do. `config` is as asked for; the other fields are derived; `lines` explain them."""
+    """What training will do. `config` is as asked for; the other fields are derived; `lines` explain them.
+
+    `start` says what of an earlier phase it goes on with; with `keeps_state` the state at its end is kept for the next.
+    """
 
     config: TrainConfig
     num_steps: int
@@ -47,6 +49,8 @@ class Plan:
 
     dtype: str
     lines: tuple[Derived, ...]
+    start: Start = field(default_factory=Start)
+    keeps_state: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,15 @@ class Totals:
         return self.num_tokens / self.num_conversations
 
 
-def make_plan(config: TrainConfig, model: ModelConfig, folder: Path, batches: "Batches") -> Plan:
+def make_plan(
+    config: TrainConfig,
+    model: ModelConfig,
+    folder: Path,
+    batches: "Batches",
+    start: Start | None = None,
+    *,
+    keeps_state: bool = False,
+) -> Plan:
     """Derive the plan from the config, the model folder's headers (no weights are read) and the batches."""
     from tunesmith.model.load import pick_device, pick_dtype
 
@@ -88,7 +100,7 @@ def make_plan(config: TrainConfig, model: ModelConfig, folder: Path, batches: "B
         Derived("number format", _name(dtype), f"{dtype_reason}; {_kept_exact(config, _name(dtype))}"),
         *_memory_lines(config, shapes, dtype.itemsize, _row_tokens(totals, batches), _file_bytes(folder)),
     )
-    return Plan(config, num_steps, num_warmup, rate, _name(dtype), lines)
+    return Plan(config, num_steps, num_warmup, rate, _name(dtype), lines, start or Start(), keeps_state)
 
 
 def _name(dtype: Any) -> str:
@@ -103,9 +115,9 @@ def _kept_exact(config: TrainConfig, dtype: str) -> str:
 
 
 def _count(rendered: Sequence[Rendered]) -> Totals:
-    if isinstance(rendered, RenderedFile):  # knows without reading
-        sizes = rendered.lengths
-        return Totals(len(rendered), int(sizes.sum()), int(rendered.supervised.sum()), int(sizes.max()))
+    sizes, trained = getattr(rendered, "lengths", None), getattr(rendered, "supervised", None)
+    if sizes is not None and trained is not None:  # it knows without being read
+        return Totals(len(rendered), int(sizes.sum()), int(trained.sum()), int(sizes.max()))
     lengths, supervised = [], 0
     for each in rendered:
         lengths.append(each.num_tokens)
@@ -144,12 +156,14 @@ def _data_lines(config: TrainConfig, totals: Totals, batches: "Batches", num_ste
     mean = totals.mean_tokens
     share = totals.num_supervised / totals.num_tokens
     size = batches.config.batch_conversations
-    passes = f"{totals.num_conversations:,} conversations x {config.epochs:g} epochs / {size} a step"
+    is_mix = hasattr(batches.rendered, "pass_ends")  # which holds all passes
+    repeated = "in all passes of the mix" if is_mix else f"x {config.epochs:g} epochs"
+    passes = f"{totals.num_conversations:,} conversations {repeated} / {size} a step"
     capped = config.max_steps is not None and config.max_steps <= len(batches)
     return (
         Derived("steps", f"{num_steps:,}", "train.max_steps" if capped else f"{passes}, rounded up"),
         Derived(
-            "tokens an epoch",
+            "tokens in all" if is_mix else "tokens an epoch",
             f"{totals.num_tokens:,}",
             f"{totals.num_supervised:,} of them supervised ({share:.0%}); the rest is context",
         ),

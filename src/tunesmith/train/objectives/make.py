@@ -8,15 +8,16 @@ from tunesmith.train.config import ObjectiveConfig, TrainConfig
 from tunesmith.types import Rendered
 
 
-def make_objective(config: TrainConfig, model: Any) -> Any:
-    """What training makes smaller. `model` is prepared for training, and still as it was before the first step."""
+def make_objective(config: TrainConfig, model: Any, *, is_continued: bool = False) -> Any:
+    """What training makes smaller. `model` is prepared for training, and still as it was before the first step;
+    `is_continued` says that its trained weights are those of an earlier phase."""
     from tunesmith.train.objectives.preference import Preference
     from tunesmith.train.objectives.reference import Reference
     from tunesmith.train.objectives.supervised import Supervised
 
     asked = config.objective
     if asked.learns_from_pairs:
-        return Preference(asked, Reference(model) if asked.has_reference else None)
+        return Preference(asked, Reference(model, is_continued=is_continued) if asked.has_reference else None)
     return Supervised()
 
 

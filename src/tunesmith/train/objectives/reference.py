@@ -1,7 +1,7 @@
 """The model as it was before training, to compare the trained one with.
 
-Under an adapter it is still there: the same weights with the adapter switched off. Where weights themselves are
-trained it is a frozen copy, which takes their memory a second time.
+Under a new adapter it is still there: the same weights with the adapter switched off. Where weights themselves are
+trained, or the adapter of an earlier phase, it is a frozen copy, which takes their memory a second time.
 """
 
 import copy
@@ -19,8 +19,9 @@ from tunesmith.train.loss import token_log_probs
 class Reference:
     """Make it before the first step, and before a checkpoint is restored."""
 
-    def __init__(self, model: Any) -> None:
-        is_adapted = hasattr(model, "disable_adapter")
+    def __init__(self, model: Any, *, is_continued: bool = False) -> None:
+        """`is_continued` says that an adapter, where there is one, holds what an earlier phase learned."""
+        is_adapted = hasattr(model, "disable_adapter") and not is_continued
         self._frozen = None if is_adapted else copy.deepcopy(model).eval().requires_grad_(False)
 
     @torch.no_grad()

@@ -99,6 +99,11 @@ class Optimizer:
         keeper = self._keeper
         return [averaged(*pair, self._config) for pair in zip(keeper.weights, keeper.states, strict=True)]
 
+    @torch.no_grad()
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Begin with these weights, by name and in float32, rather than with those that the model was loaded with."""
+        self._keeper.load([weights[name] for name in self.names])
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything that resuming needs, as named tensors: `weight/NAME` and each rule's own `KEY/NAME`."""
         named = {"num_steps": torch.tensor(self._num_steps)}
