@@ -5,6 +5,7 @@ bar that redraws itself; in a log file it is a plain line every few seconds.
 """
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import IO, Any, Self
 
 LINE_SECONDS = 15.0
 BAR_WIDTH = 24
+NARROW_BAR = 8
 
 
 def format_seconds(seconds: float) -> str:
@@ -107,11 +109,20 @@ class Progress:
         self._stream.flush()
 
     def _line(self, now: float, shown: Mapping[str, Any]) -> str:
+        """One line; on a narrow terminal the bar gets shorter, then the last facts are left out."""
         elapsed = now - self._began
         here = self.done - self._start
         left = elapsed / here * (self.total - self.done) if here else 0.0
         clock = f"{format_seconds(left)} left" if self.done < self.total else f"in {format_seconds(elapsed)}"
-        filled = BAR_WIDTH * self.done // max(self.total, 1)
-        bar = "━" * filled + "╌" * (BAR_WIDTH - filled)
-        facts = "  ".join(f"{name} {format_value(value)}" for name, value in shown.items())
-        return f"{self.label:<9} {bar} {self.done:,}/{self.total:,}  {clock}  {facts}".rstrip()
+        done = f"{self.done:,}/{self.total:,}"
+        width = shutil.get_terminal_size().columns - 1 if self._is_terminal else sys.maxsize
+        facts = [f"{name} {format_value(value)}" for name, value in shown.items()]
+        while facts and len("  ".join([f"{self.label:<9} {'':{NARROW_BAR}} {done}", clock, *facts])) > width:
+            facts.pop()
+        rest = "  ".join([done, clock, *facts])
+        bar = self._bar(min(max(width - len(f"{self.label:<9}  {rest}"), NARROW_BAR), BAR_WIDTH))
+        return f"{self.label:<9} {bar} {rest}"
+
+    def _bar(self, width: int) -> str:
+        filled = width * self.done // max(self.total, 1)
+        return "━" * filled + "╌" * (width - filled)

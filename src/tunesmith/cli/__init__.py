@@ -6,13 +6,13 @@ runs.py        run, tune, quickstart                                  stages.py 
 training.py    train                                                  judging.py    evaluate, gate
 pools.py       pool list, show, history, promote, ...                 showing.py    show
 chatting.py    chat                                                   linting.py    lint
-summary.py     what a finished run prints
+losses.py      losses                                                 summary.py    what a finished run prints
 """
 
-from tunesmith.cli import chatting, judging, linting, pools, runs, showing, stages, training
+from tunesmith.cli import chatting, judging, linting, losses, pools, runs, showing, stages, training
 from tunesmith.cli.app import app
 
-__all__ = ["app", "chatting", "judging", "linting", "main", "pools", "runs", "showing", "stages", "training"]
+__all__ = ["app", "chatting", "judging", "linting", "losses", "main", "pools", "runs", "showing", "stages", "training"]
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from tunesmith.cli.failures import explain, say_failure
 
 SECTIONS = {
-    "Start here": ("quickstart", "tune", "run", "show", "lint", "chat"),
+    "Start here": ("quickstart", "tune", "run", "show", "lint", "losses", "chat"),
     "Every stage on its own": ("data", "render", "mix", "pack", "train", "evaluate", "gate", "pool"),
 }
 COMMON = f"""Every command has --help with an example, and takes --set KEY=VALUE where it reads a recipe's fields.

@@ -212,6 +212,9 @@ class TrainConfig(Config):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
 
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
+    """Where metrics are copied to beside metrics.jsonl; each is an extra of its own name."""
+
     seed: int = Field(default=0, ge=0)
     """Seed of the adapter's initial weights and of dropout."""
 

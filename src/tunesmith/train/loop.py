@@ -20,6 +20,7 @@ from tunesmith.progress import Progress
 from tunesmith.train import Start
 from tunesmith.train.adapter import prepare, save_final
 from tunesmith.train.checkpoint import load_newest, room_for, save_checkpoint
+from tunesmith.train.conversation_losses import cut_losses
 from tunesmith.train.environment import environment, what_changed
 from tunesmith.train.objectives.make import make_objective
 from tunesmith.train.optim import make_optimizer
@@ -29,6 +30,7 @@ from tunesmith.train.range_test import settle_rate
 from tunesmith.train.schedule import Schedule
 from tunesmith.train.start import begin, lay_weights
 from tunesmith.train.step import Engine, train_step
+from tunesmith.train.watch import Watch, shown
 from tunesmith.types import Batch, Checkpoint, Stream
 
 
@@ -49,15 +51,16 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
     with (
         Progress("train", plan.num_steps, start=step, metrics_path=folder / "metrics.jsonl") as progress,
         _stop_request() as stop,
+        Watch(plan, model, folder, step, getattr(batches, "num_conversations", 0)) as watch,
     ):
         for note in notes:
             progress.note(note)
         for batch in batches:
             if step >= plan.num_steps:
                 break
-            metrics = train_step(engine, batch, step).metrics
+            figures = watch.see(train_step(engine, batch, step))
             step += 1
-            progress.advance(1, _shown(metrics), step=step, **metrics)
+            progress.advance(1, shown(figures), step=step, **figures)
             if stop:
                 _save(folder, step, engine, batches)
                 raise Interrupted(
@@ -91,6 +94,7 @@ def _resume(folder: Path, engine: Engine, batches: Stream[Batch]) -> tuple[int, 
     """
     saved = load_newest(folder / "checkpoints")
     _cut_metrics(folder / "metrics.jsonl", saved.step if saved else 0)
+    cut_losses(folder, saved.step if saved else 0)
     if saved is None:
         return 0, []
     engine.optimizer.restore(saved.tensors)
@@ -119,14 +123,6 @@ def _step_of(line: str) -> float:
         return float(json.loads(line)["step"]) if line.endswith("\n") else math.inf
     except ValueError:
         return math.inf
-
-
-def _shown(metrics: dict[str, float]) -> dict[str, Any]:
-    return {
-        "loss": metrics["loss"],
-        "lr": metrics["learning_rate"],
-        "tok/s": round(metrics["tokens_per_second"]),
-    }
 
 
 @contextmanager

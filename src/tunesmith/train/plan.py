@@ -13,6 +13,7 @@ from tunesmith.errors import ModelError
 from tunesmith.model import ModelConfig
 from tunesmith.train import Start, TrainConfig
 from tunesmith.train.objectives.make import check_data, num_pairs_of
+from tunesmith.train.trackers import check_trackers
 from tunesmith.train.warmup import parse_warmup
 from tunesmith.types import Rendered
 
@@ -77,9 +78,13 @@ def make_plan(
     *,
     keeps_state: bool = False,
 ) -> Plan:
-    """Derive the plan from the config, the model folder's headers (no weights are read) and the batches."""
+    """Derive the plan from the config, the model folder's headers (no weights are read) and the batches.
+
+    Raises MissingExtra for a tracker whose package is not installed.
+    """
     from tunesmith.model.load import pick_device, pick_dtype
 
+    check_trackers(config.trackers)
     device = pick_device()
     dtype, dtype_reason = pick_dtype(model.dtype, device)
     num_steps = min(len(batches), config.max_steps or len(batches))
