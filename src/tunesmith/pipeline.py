@@ -378,7 +378,9 @@ def train_batches(
     write_json(folder / "plan.json", plan)
     rate = "auto" if plan.learning_rate is None else f"{plan.learning_rate:.1e}"
     say(f"train     {count(plan.num_steps, 'step')}, {config.method}, learning rate {rate}")
-    checkpoint = train(plan, load_model(footing.model, attention=attention_name(pick_device())), batches, folder)
+    quantize = config.adapter.quantize if config.method == "lora" else "none"
+    loaded = load_model(footing.model, attention=attention_name(pick_device()), quantize=quantize)
+    checkpoint = train(plan, loaded, batches, folder)
     return {"step": checkpoint.step, "digest": checkpoint.digest, "method": checkpoint.method}
 
 

@@ -18,6 +18,7 @@ from tunesmith.train.adapter import prepare
 from tunesmith.train.attention import FLEX_NAME, NAME, sight_of
 from tunesmith.train.forward import forward, row_tensors
 from tunesmith.train.proof import prove_attention
+from tunesmith.train.sizes import sizes
 from tunesmith.types import Rendered
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -197,6 +198,18 @@ def test_a_fully_trained_model_loads_in_plain_transformers(folders, family, tmp_
     saved, base = load_file(checkpoint.path / "model.safetensors"), load_file(folders(family) / "model.safetensors")
     assert {name: tensor.shape for name, tensor in saved.items()} == {name: t.shape for name, t in base.items()}
     assert any(not np.array_equal(saved[name], base[name]) for name in base)
+
+
+@every
+@pytest.mark.parametrize(
+    "options", [{}, {"adapter": {"kind": "dora", "rank": 4}}, {"method": "full"}, {"freeze": ["1"]}], ids=str
+)
+def test_the_plan_counts_what_is_trained(folders, family, options):
+    """Without weights in memory, for what peft makes of every family."""
+    config = TrainConfig(**options)
+    network = prepare(model(folders(family)), config)
+    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    assert 0 < sizes(config, folders(family)).trained == trained
 
 
 # Refusals

@@ -9,7 +9,16 @@ from tunesmith.model import ModelConfig
 from tunesmith.train import TrainConfig
 from tunesmith.train.adapter import prepare
 from tunesmith.train.optim import make_optimizer
-from tunesmith.train.plan import lora_size, make_plan, optimizer_bytes, read_shapes
+from tunesmith.train.plan import make_plan, optimizer_bytes, read_shapes
+from tunesmith.train.sizes import sizes
+
+ADAPTERS = [
+    {"adapter": {"rank": 4}},
+    {"adapter": {"kind": "dora"}},
+    {"adapter": {"targets": ["q_proj", "layers.1.mlp"], "new_tokens": ["<|im_start|>"]}, "freeze": ["layers.0"]},
+    {"method": "full"},
+    {"method": "full", "freeze": ["embed_tokens", "layers.*.mlp"]},
+]
 
 
 def plan_of(folder, **options):
@@ -29,10 +38,23 @@ def test_every_number_has_a_reason(tiny_model_folder):
     assert all(line.value and line.reason for line in lines.values())
 
 
-def test_sizes_agree_with_the_model(tiny_model_folder):
-    network = prepare(model(tiny_model_folder), TrainConfig(adapter={"rank": 4}))
-    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    assert lora_size(read_shapes(tiny_model_folder), 4) == trained
+def trained_by(folder, config):
+    network = prepare(model(folder), config)
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+@pytest.mark.parametrize("options", ADAPTERS, ids=str)
+def test_sizes_agree_with_the_model(tiny_model_folder, options):
+    config = TrainConfig(**options)
+    assert sizes(config, tiny_model_folder).trained == trained_by(tiny_model_folder, config)
+    (line,) = [line for line in plan_of(tiny_model_folder, **options).lines if line.name == "trained weights"]
+    assert line.value == f"{trained_by(tiny_model_folder, config):,}"
+
+
+def test_counting_draws_no_random_numbers(tiny_model_folder):
+    state = torch.get_rng_state()
+    sizes(TrainConfig(), tiny_model_folder)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -54,9 +76,7 @@ def test_optimizer_memory_is_what_the_optimizer_holds(tiny_model_folder, dtype, 
         gradients += parameter.numel() * (4 + (parameter.dtype.itemsize if parameter.dtype.itemsize < 4 else 0))
     optimizer.step(1e-3)
     held = [tensor for tensor in optimizer.tensors().values() if tensor.ndim and tensor.data_ptr() not in own]
-    num_trained = sum(parameter.numel() for parameter in optimizer.parameters)
-    shapes = read_shapes(tiny_model_folder)
-    expected = optimizer_bytes(config, shapes, num_trained, {"float32": 4, "bfloat16": 2}[dtype])
+    expected = optimizer_bytes(config, sizes(config, tiny_model_folder), {"float32": 4, "bfloat16": 2}[dtype])
     assert gradients + sum(tensor.nbytes for tensor in held) == expected
 
 

@@ -1,6 +1,7 @@
 """Loading with torch: weights, number format, adapters. The only part of `tunesmith.model` that imports torch."""
 
 import contextlib
+import importlib.util
 import io
 import warnings
 from pathlib import Path
@@ -17,6 +18,9 @@ try:
     from transformers import AutoModelForCausalLM
 except ImportError as error:
     raise MissingExtra("transformers", "train", "loading a model") from error
+
+
+_QUANTIZING_DEVICES = ("cuda",)  # bitsandbytes has kernels for the CPU too, slow ones
 
 
 def pick_device() -> torch.device:
@@ -45,15 +49,22 @@ def _cpu_is_fast_at_bfloat16() -> bool:
     return any(getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name))
 
 
-def load_model(config: ModelConfig, *, adapter: Path | None = None, attention: str | None = None) -> torch.nn.Module:
+def load_model(
+    config: ModelConfig, *, adapter: Path | None = None, attention: str | None = None, quantize: str = "none"
+) -> torch.nn.Module:
     """The causal language model in evaluation mode, on the best device.
 
-    `adapter` is a peft adapter folder, merged into the weights in float32. `attention` names a registered
-    attention implementation. Raises ModelError with the folder's name when something does not fit.
+    `adapter` is a peft adapter folder of any kind, merged into the full weights in float32. `attention` names a
+    registered attention implementation. `quantize` keeps linear layers as nf4 or int8, through bitsandbytes on CUDA.
+    Raises ModelError with the folder's name when something does not fit.
     """
     folder = model_folder(config)
     device = pick_device()
     dtype, _ = pick_dtype(config.dtype, device)
+    if quantize != "none":
+        options = quantized(quantize, dtype, device)
+        small: torch.nn.Module = _from_folder(folder, dtype, config.trust_remote_code, attention, options)
+        return small.eval()
     model = _from_folder(folder, torch.float32 if adapter else dtype, config.trust_remote_code, attention)
     if adapter is not None:
         model = _merge(model, adapter)
@@ -64,8 +75,35 @@ def load_model(config: ModelConfig, *, adapter: Path | None = None, attention: s
     return placed
 
 
-def _from_folder(folder: Path, dtype: torch.dtype, trust_remote_code: bool, attention: str | None) -> Any:
-    options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
+def quantized(kind: str, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
+    """What transformers is told to load linear layers as `nf4` (with the scales quantized too) or `int8`.
+
+    Raises ModelError without CUDA, MissingExtra without bitsandbytes.
+    """
+    if device.type not in _QUANTIZING_DEVICES:
+        raise ModelError(
+            f"train.adapter.quantize = {kind!r} needs a CUDA device and the extra 'qlora' "
+            f"(pip install 'tunesmith[qlora]'); this device is {device.type}. Set it to 'none' here"
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtra("bitsandbytes", "qlora", f"train.adapter.quantize = {kind!r}")
+    options = (
+        {"load_in_8bit": True}
+        if kind == "int8"
+        else {
+            "load_in_4bit": True,
+            "bnb_4bit_quant_type": "nf4",
+            "bnb_4bit_use_double_quant": True,
+            "bnb_4bit_compute_dtype": dtype,
+        }
+    )
+    return {"quantization_config": transformers.BitsAndBytesConfig(**options), "device_map": {"": str(device)}}
+
+
+def _from_folder(
+    folder: Path, dtype: torch.dtype, trust_remote_code: bool, attention: str | None, more: dict[str, Any] | None = None
+) -> Any:
+    options: dict[str, Any] = {**({"attn_implementation": attention} if attention else {}), **(more or {})}
     with _quiet():
         try:
             return AutoModelForCausalLM.from_pretrained(
@@ -73,6 +111,16 @@ def _from_folder(folder: Path, dtype: torch.dtype, trust_remote_code: bool, atte
             )
         except Exception as error:  # transformers raises many kinds; each means that this folder does not load
             raise ModelError(f"{folder}: transformers cannot load this model ({_first_line(error)})") from error
+
+
+def empty_model(folder: Path, trust_remote_code: bool = False) -> Any:
+    """The model of a folder with the shapes of its weights and no memory for them (on PyTorch's meta device)."""
+    with _quiet(), torch.device("meta"):
+        try:
+            config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+        except Exception as error:  # as above
+            raise ModelError(f"{folder}: transformers knows no such model ({_first_line(error)})") from error
 
 
 def _merge(model: Any, adapter: Path) -> Any:

@@ -8,19 +8,23 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tunesmith.files import atomic_folder, folder_digest
+from tunesmith.errors import TrainError
+from tunesmith.files import atomic_folder, folder_digest, read_json, write_json
 from tunesmith.model import copy_tokenizer
 from tunesmith.train import TrainConfig
 from tunesmith.train.optim import Optimizer
+from tunesmith.train.targets import adapter_targets, freeze
 from tunesmith.types import Checkpoint
 
 
 def prepare(model: Any, config: TrainConfig) -> Any:
-    """Attach LoRA matrices to all linear layers, or free every weight; deterministic for the config's seed."""
+    """Attach an adapter, or free every weight that is not frozen; deterministic for the config's seed."""
     torch.manual_seed(config.seed)
     model.requires_grad_(config.method == "full")
     if config.method == "lora":
-        model = _attach_lora(model, config)
+        model = attach_adapter(model, config)
+    elif config.freeze:
+        freeze(model, config.freeze)
     if config.gradient_checkpointing:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # newer transformers renamed it; the old name works from 5.0 on
@@ -29,20 +33,68 @@ def prepare(model: Any, config: TrainConfig) -> Any:
     return model.train()
 
 
-def _attach_lora(model: Any, config: TrainConfig) -> Any:
+def attach_adapter(model: Any, config: TrainConfig) -> Any:
+    """Put the adapter that `config.adapter` asks for on the model, through peft.
+
+    Raises TrainError where a pattern names nothing, a token is not in the vocabulary, or peft cannot put this kind
+    of adapter on a layer.
+    """
     from peft import LoraConfig, get_peft_model
 
+    adapter = config.adapter
+    layers, experts = adapter_targets(model, adapter.targets, config.freeze)
+    if experts and (adapter.kind == "dora" or adapter.dropout):
+        raise TrainError(
+            f"train.adapter.targets names experts ({experts[0]}), on which peft puts neither dora nor dropout; "
+            "set train.adapter.kind to lora or rslora and dropout to 0, or leave the experts out"
+        )
     lora = LoraConfig(
-        r=config.adapter.rank,
-        lora_alpha=config.adapter.alpha,
-        lora_dropout=config.adapter.dropout,
-        target_modules="all-linear",
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,
+        lora_dropout=adapter.dropout,
+        use_rslora=adapter.kind == "rslora",
+        use_dora=adapter.kind == "dora",
+        target_modules=list(layers),
+        target_parameters=list(experts) or None,
+        trainable_token_indices=_token_rows(model, config) or None,
         task_type="CAUSAL_LM",
     )
     # The optimizer keeps fp32 masters of its own, so the adapter computes in the model's number format.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return get_peft_model(model, lora, autocast_adapter_dtype=False)
+
+
+def _token_rows(model: Any, config: TrainConfig) -> dict[str, list[int]]:
+    """The rows of the embedding, and of a head of its own, that are trained for `new_tokens`."""
+    if not config.adapter.new_tokens:
+        return {}
+    rows = token_ids(Path(model.config._name_or_path), config.adapter.new_tokens)
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    wanted = [embedding] if head is None or head.weight is embedding.weight else [embedding, head]
+    if getattr(head, "bias", None) is not None:
+        raise TrainError(
+            f"train.adapter.new_tokens: the head of {type(model).__name__} has a bias, which peft leaves out "
+            "where single tokens are trained; not supported yet"
+        )
+    return {name: rows for name, module in model.named_modules() if any(module is each for each in wanted)}
+
+
+def token_ids(folder: Path, tokens: tuple[str, ...]) -> list[int]:
+    """The ids of tokens by their text, in ascending order; raises TrainError for one that the vocabulary lacks."""
+    from tunesmith.model.tokenizer import Tokenizer
+
+    vocabulary = Tokenizer.load(folder).backend.get_vocab()
+    lacking = [token for token in tokens if token not in vocabulary]
+    if lacking:
+        free = [name for name in vocabulary if "reserved" in name or "unused" in name]
+        hint = f"such as {', '.join(sorted(free)[:3])}" if free else "but this vocabulary has none by name"
+        raise TrainError(
+            f"train.adapter.new_tokens: {', '.join(map(repr, lacking))} are not in the vocabulary of {folder}; "
+            f"take a token that is, for example one kept free for such uses ({hint}), "
+            "and write it into the data or the chat template"
+        )
+    return sorted({vocabulary[token] for token in tokens})
 
 
 def save_final(
@@ -53,14 +105,25 @@ def save_final(
     with atomic_folder(folder) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if config.method == "lora":
-            model.save_pretrained(str(temporary))
-            weights = {name.replace(".default.", "."): tensor.cpu() for name, tensor in trained.items()}
-            save_file(weights, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
-            (temporary / "README.md").unlink(missing_ok=True)  # peft's model card has nothing filled in
+            _save_adapter(model, trained, temporary)
         else:
             model.save_pretrained(temporary, state_dict=_whole_state(model, trained))
             copy_tokenizer(base_folder, temporary)
     return Checkpoint(folder, step, folder_digest(folder), config.method)
+
+
+def _save_adapter(model: Any, trained: dict[str, Tensor], folder: Path) -> None:
+    from peft import get_peft_model_state_dict
+
+    model.save_pretrained(str(folder), save_embedding_layers=False)
+    weights = get_peft_model_state_dict(model, state_dict=trained, save_embedding_layers=False)
+    cpu_weights = {name: tensor.cpu().contiguous() for name, tensor in weights.items()}
+    save_file(cpu_weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    # peft keeps the names of layers in a set, whose order is another in every process.
+    config = read_json(folder / "adapter_config.json")
+    config["target_modules"] = sorted(config["target_modules"])
+    write_json(folder / "adapter_config.json", config)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's model card has nothing filled in
 
 
 def _whole_state(model: Any, masters: dict[str, Tensor]) -> dict[str, Tensor]:

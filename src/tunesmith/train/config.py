@@ -11,14 +11,28 @@ from tunesmith.train.warmup import parse_warmup
 class AdapterConfig(Config):
     """The low-rank adapter that is trained where `method = "lora"`."""
 
+    kind: Literal["lora", "rslora", "dora"] = "lora"
+    """LoRA (Hu et al. 2021); rsLoRA, scaled by the root of the rank (Kalajdzievski 2023); or DoRA, with trained norms
+    (Liu et al. 2024)."""
+
     rank: int = Field(default=16, ge=1)
     """Rank of the LoRA matrices."""
 
     alpha: float = Field(default=32.0, gt=0)
-    """LoRA scaling: the update is multiplied by alpha / rank."""
+    """Scaling: the update is multiplied by alpha / rank, or by alpha / sqrt(rank) where the kind is rslora."""
 
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout before the LoRA matrices; 0 keeps training a function of the data alone."""
+
+    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Which layers get matrices: all linear ones but the head, or those that these patterns name, such as `q_proj` or
+    `layers.1?.mlp`; a mixture's experts only where a pattern names them."""
+
+    new_tokens: tuple[str, ...] = ()
+    """Tokens of the vocabulary whose own rows of the embedding and the head are trained too."""
+
+    quantize: Literal["none", "nf4", "int8"] = "none"
+    """Keep the base model in 4 or 8 bits while the adapter is trained (QLoRA, Dettmers et al. 2023); needs CUDA."""
 
 
 class ScheduleConfig(Config):
@@ -179,10 +193,13 @@ class TrainConfig(Config):
     """How the model learns."""
 
     method: Literal["lora", "full"] = "lora"
-    """Train low-rank adapters on all linear layers (LoRA, Hu et al. 2021), or every weight."""
+    """Train a low-rank adapter, or every weight."""
 
     adapter: AdapterConfig = AdapterConfig()
     """The adapter, where the method is lora."""
+
+    freeze: tuple[str, ...] = ()
+    """Patterns of weights that stay as they are, such as `embed_tokens` or `layers.[0-3]`; no adapter goes there."""
 
     objective: ObjectiveConfig = ObjectiveConfig()
     """What training makes smaller."""
@@ -217,6 +234,15 @@ class TrainConfig(Config):
 
     seed: int = Field(default=0, ge=0)
     """Seed of the adapter's initial weights and of dropout."""
+
+    @model_validator(mode="after")
+    def _fitting_adapter(self) -> Self:
+        if self.method == "full" and self.adapter.quantize != "none":
+            raise ValueError(
+                f'adapter.quantize = "{self.adapter.quantize}" belongs to method = "lora": '
+                "quantized weights cannot be trained themselves"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fitting_schedule(self) -> Self:

@@ -4,6 +4,7 @@ Shown by `--dry-run`, kept as `plan.json` in the run's train folder.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +20,13 @@ from tunesmith.types import Rendered
 
 if TYPE_CHECKING:
     from tunesmith.pack import Batches
+    from tunesmith.train.sizes import Sizes
 
 DEFAULT_LEARNING_RATE = {"lora": 2e-4, "full": 2e-5}
 PAIRS_LEARNING_RATE = {"lora": 1e-5, "full": 1e-6}
+_IN_LAYER = re.compile(r"\.\d+\.")
+_QUANTIZED_BYTES = {"nf4": 0.516, "int8": 1.0}  # of a weight, with its share of the scales (Dettmers et al. 2023)
 _RUNTIME_BYTES = 700_000_000  # Python, torch, transformers and peft, imported: measured on a Linux CPU build
-_LINEAR_LAYERS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ def make_plan(
     Raises MissingExtra for a tracker whose package is not installed.
     """
     from tunesmith.model.load import pick_device, pick_dtype
+    from tunesmith.train.sizes import sizes
 
     check_trackers(config.trackers)
     device = pick_device()
@@ -91,7 +95,7 @@ def make_plan(
     pairs = config.objective.learns_from_pairs
     default = (PAIRS_LEARNING_RATE if pairs else DEFAULT_LEARNING_RATE)[config.method]
     rate = None if config.learning_rate == "auto" else config.learning_rate or default
-    shapes = read_shapes(folder)
+    shapes, counted = read_shapes(folder), sizes(config, folder, model.trust_remote_code)
     totals = _count(batches.rendered)
     check_data(config.objective, num_pairs_of(batches.rendered), totals.num_conversations)
     warmup = parse_warmup(config.schedule.warmup)
@@ -103,7 +107,7 @@ def make_plan(
         _rate_line(config, rate),
         Derived("device", device.type, "the best one found"),
         Derived("number format", _name(dtype), f"{dtype_reason}; {_kept_exact(config, _name(dtype))}"),
-        *_memory_lines(config, shapes, dtype.itemsize, _row_tokens(totals, batches), _file_bytes(folder)),
+        *_memory_lines(config, shapes, counted, dtype.itemsize, _row_tokens(totals, batches), _file_bytes(folder)),
     )
     return Plan(config, num_steps, num_warmup, rate, _name(dtype), lines, start or Start(), keeps_state)
 
@@ -181,13 +185,20 @@ def _data_lines(config: TrainConfig, totals: Totals, batches: "Batches", num_ste
 
 
 def _memory_lines(
-    config: TrainConfig, shapes: dict[str, list[int]], itemsize: int, row_tokens: int, file_bytes: int
+    config: TrainConfig,
+    shapes: dict[str, list[int]],
+    counted: "Sizes",
+    itemsize: int,
+    row_tokens: int,
+    file_bytes: int,
 ) -> tuple[Derived, ...]:
     num_weights = sum(_size(shape) for shape in shapes.values())
-    num_trained = num_weights if config.method == "full" else lora_size(shapes, config.adapter.rank)
-    state = optimizer_bytes(config, shapes, num_trained, itemsize)
+    num_trained = counted.trained
+    state = optimizer_bytes(config, counted, itemsize)
     copies = 2 if config.objective.has_reference and config.method == "full" else 1
     weights = (copies * num_weights + (num_trained if config.method == "lora" else 0)) * itemsize
+    if config.method == "lora":
+        weights -= int(counted.linear * (itemsize - _QUANTIZED_BYTES.get(config.adapter.quantize, itemsize)))
     activations = _activation_bytes(shapes, itemsize, row_tokens, config.gradient_checkpointing)
     total = weights + state + activations + file_bytes + _RUNTIME_BYTES
     parts = (
@@ -200,22 +211,15 @@ def _memory_lines(
     )
 
 
-def optimizer_bytes(config: TrainConfig, shapes: dict[str, list[int]], num_trained: int, itemsize: int) -> int:
+def optimizer_bytes(config: TrainConfig, counted: "Sizes", itemsize: int) -> int:
     """Gradients, masters, and what the update rule remembers of the trained weights."""
     optimizer = config.optimizer
     is_coarse = itemsize < 4
     gradients = 4 + (itemsize if is_coarse else 0)  # float32 sums, and a micro-batch's own in the model's format
     masters = 4 if is_coarse and optimizer.precision == "masters" else 0
     moments = {"adamw": 8, "adamw_8bit": 2, "muon": 8, "schedule_free": 8}[optimizer.kind]
-    saved = 4 * _hidden_size(config, shapes, num_trained) if optimizer.kind == "muon" else 0  # one moment, not two
-    return num_trained * (gradients + masters + moments) - saved
-
-
-def _hidden_size(config: TrainConfig, shapes: dict[str, list[int]], num_trained: int) -> int:
-    """Weights of the trained matrices inside the layers."""
-    if config.method == "lora":
-        return num_trained
-    return sum(_size(shape) for name, shape in shapes.items() if len(shape) == 2 and ".layers." in name)
+    saved = 4 * counted.hidden if optimizer.kind == "muon" else 0  # one moment, not two
+    return counted.trained * (gradients + masters + moments) - saved
 
 
 def _file_bytes(folder: Path) -> int:
@@ -230,15 +234,9 @@ def _row_tokens(totals: Totals, batches: "Batches") -> int:
 
 def _activation_bytes(shapes: dict[str, list[int]], itemsize: int, row_tokens: int, recompute: bool) -> int:
     """What the backward pass keeps: the outputs of a layer's matrices and norms, for each token of a row."""
-    widths = [shape[0] for name, shape in shapes.items() if len(shape) == 2 and ".layers." in name]
+    widths = [shape[0] for name, shape in shapes.items() if len(shape) == 2 and _IN_LAYER.search(name)]
     kept = 3 * sum(widths) * itemsize
     return int(row_tokens * (kept / 8 if recompute else kept))
-
-
-def lora_size(shapes: dict[str, list[int]], rank: int) -> int:
-    """Weights of the LoRA matrices on all linear layers of the blocks."""
-    linear = [shape for name, shape in shapes.items() if len(shape) == 2 and name.split(".")[-2] in _LINEAR_LAYERS]
-    return sum(rank * (shape[0] + shape[1]) for shape in linear)
 
 
 def read_shapes(folder: Path) -> dict[str, list[int]]:

@@ -93,8 +93,7 @@ def _prove_apart(model: Any, trial: _Trial, before_KV: Tensor, span: tuple[int, 
     after_KV = _logits(model, trial, tokens)
     outside_K = torch.from_numpy((trial.places_K < first) | (trial.places_K >= last)).to(before_KV.device)
     before, after = before_KV[outside_K], after_KV[outside_K]
-    # An expert's products are rounded by how many tokens come to it, and a changed token may go elsewhere.
-    is_equal = _distance(before, after) <= _rounding(before) if _has_experts(model) else torch.equal(before, after)
+    is_equal = _distance(before, after) <= _rounding(before) if _rounds_together(model) else torch.equal(before, after)
     if not is_equal:
         raise TrainError(
             f"{type(model).__name__}: {what} see each other in this architecture, so training it "
@@ -135,5 +134,8 @@ def _rounding(logits_KV: Tensor) -> float:
     return 8 * torch.finfo(logits_KV.dtype).eps
 
 
-def _has_experts(model: Any) -> bool:
-    return any(getattr(model.config.get_text_config(), name, None) for name in _EXPERT_COUNTS)
+def _rounds_together(model: Any) -> bool:
+    """Whether a token's rounding depends on other tokens: an expert's products are rounded by how many tokens come to
+    it, and 8-bit products set aside the same large features for all tokens of a row."""
+    is_quantized = getattr(model.config, "quantization_config", None) is not None
+    return is_quantized or any(getattr(model.config.get_text_config(), name, None) for name in _EXPERT_COUNTS)
