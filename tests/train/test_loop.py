@@ -185,6 +185,19 @@ def test_a_killed_run_resumes_to_the_same_bytes(tiny_model_folder, tmp_path, dro
     assert [line["step"] for line in kept] == list(range(1, 10))
 
 
+def test_masters_begin_with_the_weights_of_the_file(tiny_model_folder, tmp_path):
+    """Not with their bfloat16 rounding: steps of nothing give the file back, while the model computes in bfloat16."""
+    network = model(tiny_model_folder, "bfloat16")
+    options = {"learning_rate": 1e-30, "method": "full"}
+    checkpoint = train(plan(2, **options), network, batches(rendered(8), 4), tmp_path)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.bfloat16}
+    before, after = load_file(tiny_model_folder / "model.safetensors"), load_file(checkpoint.path / "model.safetensors")
+    for name in before:
+        torch.testing.assert_close(after[name], before[name], atol=0, rtol=0)
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert not torch.equal(before[name], before[name].bfloat16().float()), "nothing could be lost"
+
+
 def test_control_c_saves_and_says_how_to_go_on(tiny_model_folder, tmp_path, monkeypatch):
     import tunesmith.train.loop as loop
 

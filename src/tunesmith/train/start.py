@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from torch import Tensor
 
@@ -25,8 +26,11 @@ def lay_weights(start: Start, model: Any) -> None:
         parameters[name].data.copy_(weight)
 
 
-def begin(start: Start, optimizer: Optimizer) -> None:
-    """Put what `start` names into the optimizer and the model. Raises TrainError where it does not fit."""
+def begin(start: Start, optimizer: Optimizer, base: Path) -> None:
+    """Put what `start` names into the optimizer and the model, or the exact weights of the model's folder `base`.
+
+    Raises TrainError where it does not fit.
+    """
     if start.state is not None:
         drawn = random_states()
         saved = load_newest(start.state)
@@ -40,6 +44,24 @@ def begin(start: Start, optimizer: Optimizer) -> None:
         optimizer.restore(saved.tensors)
     elif start.weights is not None:
         optimizer.load_weights(trained_weights(start.weights, optimizer.names))
+    elif any(parameter.dtype != torch.float32 for parameter in optimizer.parameters):
+        optimizer.load_weights(_exact_weights(base, optimizer))
+
+
+def _exact_weights(base: Path, optimizer: Optimizer) -> dict[str, Tensor]:
+    """The float32 weights of the model's files, which the model was rounded from when it was loaded.
+
+    Those that the files hold under another name or in another shape, as transformers' fused experts, are left out.
+    """
+    shapes = {name: parameter.shape for name, parameter in zip(optimizer.names, optimizer.parameters, strict=True)}
+    found: dict[str, Tensor] = {}
+    for path in sorted(base.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in shapes.keys() & set(file.keys()):
+                part = file.get_slice(name)
+                if part.get_dtype() == "F32" and tuple(part.get_shape()) == tuple(shapes[name]):
+                    found[name] = file.get_tensor(name)
+    return found
 
 
 def trained_weights(folder: Path, names: Sequence[str]) -> dict[str, Tensor]:

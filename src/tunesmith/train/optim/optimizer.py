@@ -101,8 +101,12 @@ class Optimizer:
 
     @torch.no_grad()
     def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """Begin with these weights, by name and in float32, rather than with those that the model was loaded with."""
-        self._keeper.load([weights[name] for name in self.names])
+        """Begin with these weights, by name and in float32, rather than with those that the model was loaded with.
+
+        A weight that is not among them stays as it is.
+        """
+        kept = zip(self.names, self._keeper.weights, strict=True)
+        self._keeper.load([weights.get(name, weight) for name, weight in kept])
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that resuming needs, as named tensors: `weight/NAME` and each rule's own `KEY/NAME`."""

@@ -1,0 +1,222 @@
+"""The contestants of train.py, each in a process of its own: one training, its seconds and losses step by step.
+
+A peer's environment runs this file too, so nothing but the standard library and numpy is imported on top.
+
+All read the same file of tokens and loss weights (numpy's npz): no contestant tokenizes, and all train the same tokens.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LEARNING_RATE = 1e-5
+LORA = {"rank": 16, "alpha": 32.0}
+LINEAR = "all-linear"
+
+
+def read_conversations(path: Path) -> list[tuple[Any, Any]]:
+    """Tokens (int32) and loss weights (float32) of each conversation."""
+    with np.load(path) as file:
+        tokens, weights, ends = file["tokens"], file["weights"], np.cumsum(file["lengths"])
+    return list(zip(np.split(tokens, ends[:-1]), np.split(weights, ends[:-1]), strict=True))
+
+
+def peak_bytes(device: str) -> int:
+    """The most memory that this process held: of the GPU where it trained there, else of the machine."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+# Ours
+
+
+def ours(options: dict[str, Any]) -> dict[str, Any]:
+    """tunesmith's own steps, exactly those of a training; nothing is saved."""
+    import torch
+    import transformers
+
+    from tunesmith import __version__
+    from tunesmith.model import ModelConfig
+    from tunesmith.model.load import load_model
+    from tunesmith.pack import PackConfig, pack
+    from tunesmith.train import TrainConfig
+    from tunesmith.train.attention import attention_name
+    from tunesmith.types import Rendered
+
+    torch.manual_seed(0)
+    device = torch.device(options["device"])
+    model = load_model(
+        ModelConfig(name=options["model"], dtype=options["dtype"]),
+        attention=attention_name(device),
+    )
+    rendered = [
+        Rendered(f"c{number}", tokens, weights)
+        for number, (tokens, weights) in enumerate(read_conversations(Path(options["data"])))
+    ]
+    config = TrainConfig(
+        method=options["method"],
+        learning_rate=LEARNING_RATE,
+        schedule={"kind": "constant", "warmup": 0.0},
+        gradient_checkpointing=options["gradient_checkpointing"],
+    )
+    packing = PackConfig(batch_conversations=options["batch_conversations"], row_tokens=options["row_tokens"])
+    batches = pack(packing, rendered, 1.0)
+    engine = _engine(config, model, len(batches), options)
+    from tunesmith.train.step import train_step
+
+    steps = []
+    for number, batch in enumerate(batches):
+        began = time.perf_counter()
+        metrics = train_step(engine, batch, number).metrics
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        steps.append((batch.num_tokens, time.perf_counter() - began, metrics["loss"]))
+    versions = {"tunesmith": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
+    return {"steps": steps, "versions": versions}
+
+
+def _engine(config: Any, model: Any, num_steps: int, options: dict[str, Any]) -> Any:
+    from tunesmith.train import Start
+    from tunesmith.train.adapter import prepare
+    from tunesmith.train.objectives.supervised import Supervised
+    from tunesmith.train.optim import make_optimizer
+    from tunesmith.train.plan import Plan
+    from tunesmith.train.schedule import Schedule
+    from tunesmith.train.start import begin
+    from tunesmith.train.step import Engine
+
+    model = prepare(model, config)
+    plan = Plan(config, num_steps, 0, LEARNING_RATE, options["dtype"], ())
+    optimizer = make_optimizer(model, config.optimizer)
+    begin(Start(), optimizer, Path(options["model"]))
+    schedule = Schedule(config.schedule, num_steps, 0, LEARNING_RATE)
+    return Engine(plan, model, optimizer, schedule, Supervised(), Path())
+
+
+# The reference
+
+
+def reference(options: dict[str, Any]) -> dict[str, Any]:
+    """A plain loop over the same batches: no packing, float32 weights, bfloat16 by autocast unless asked otherwise."""
+    import torch
+    import transformers
+    from transformers import AutoModelForCausalLM
+
+    from tunesmith.pack import PackConfig, pack
+    from tunesmith.types import Rendered
+
+    model = AutoModelForCausalLM.from_pretrained(options["model"], dtype=torch.float32).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
+    conversations = read_conversations(Path(options["data"]))
+    rendered = [Rendered(str(number), *each) for number, each in enumerate(conversations)]
+    steps = []
+    for batch in pack(PackConfig(batch_conversations=options["batch_conversations"]), rendered, 1.0):
+        began, total = time.perf_counter(), 0.0
+        optimizer.zero_grad()
+        for number in map(int, batch.conversation_ids):
+            tokens, weights = (torch.from_numpy(each) for each in conversations[number])
+            with torch.autocast("cpu", torch.bfloat16, enabled=options["autocast"]):
+                logits = model(tokens.long()[None]).logits[0, :-1].float()
+            losses = torch.nn.functional.cross_entropy(logits, tokens[1:].long(), reduction="none")
+            loss = (losses * weights[1:]).sum() / batch.total_weight
+            loss.backward()
+            total += float(loss.detach())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        steps.append((batch.num_tokens, time.perf_counter() - began, total))
+    return {"steps": steps, "versions": {"transformers": transformers.__version__}}
+
+
+# TRL
+
+
+def trl(options: dict[str, Any]) -> dict[str, Any]:
+    """TRL's trainer with the options handed to its SFTConfig; each step is timed from its beginning to its end."""
+    import torch
+    import transformers
+    import trl
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    conversations = read_conversations(Path(options["data"]))
+    dataset = Dataset.from_dict(
+        {
+            "input_ids": [tokens.tolist() for tokens, _ in conversations],
+            "completion_mask": [(weights > 0).astype(int).tolist() for _, weights in conversations],
+        }
+    )
+    arguments = SFTConfig(
+        output_dir=options["scratch"],
+        num_train_epochs=1,
+        learning_rate=LEARNING_RATE,
+        lr_scheduler_type="constant",
+        logging_steps=1,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+        use_cpu=options["device"] == "cpu",
+        seed=0,
+        **options["trl"],
+    )
+    model = AutoModelForCausalLM.from_pretrained(
+        options["model"], dtype=getattr(torch, options["dtype"]), **options.get("load", {})
+    )
+    adapter = None
+    if options["method"] == "lora":
+        from peft import LoraConfig
+
+        adapter = LoraConfig(r=LORA["rank"], lora_alpha=LORA["alpha"], target_modules=LINEAR, task_type="CAUSAL_LM")
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.seconds: list[float] = []
+            self.began = 0.0
+
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            self.began = time.perf_counter()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            self.seconds.append(time.perf_counter() - self.began)
+
+    clock = Clock()
+    trainer = SFTTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=dataset,
+        processing_class=AutoTokenizer.from_pretrained(options["model"]),
+        peft_config=adapter,
+        callbacks=[clock],
+    )
+    trainer.train()
+    logs = [line for line in trainer.state.log_history if "num_tokens" in line]
+    counts = np.diff([0, *(line["num_tokens"] for line in logs)]).tolist()
+    losses = [line["loss"] for line in logs]
+    versions = {"trl": trl.__version__, "torch": torch.__version__, "transformers": transformers.__version__}
+    return {"steps": list(zip(counts, clock.seconds, losses, strict=True)), "versions": versions}
+
+
+CONTESTANTS = {"ours": ours, "reference": reference, "trl": trl}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=CONTESTANTS)
+    parser.add_argument("options", type=json.loads)
+    chosen = parser.parse_args()
+    facts = CONTESTANTS[chosen.kind](chosen.options)
+    print(json.dumps({**facts, "peak_bytes": peak_bytes(chosen.options["device"])}))
+
+
+if __name__ == "__main__":
+    main()
