@@ -232,3 +232,32 @@ def test_gradient_checkpointing_leaves_the_result_equal(tiny_model_folder, tmp_p
     for name in first:
         torch.testing.assert_close(first[name], second[name], atol=1e-5, rtol=1e-4)
     assert len(digests) == 2
+
+
+def test_the_models_own_dropout_is_in_force_and_resumes_exactly(tmp_path):
+    """GPT-2 drops hidden states and attention; the random state travels with the checkpoint."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    def folder(rate):
+        torch.manual_seed(0)
+        options = {"resid_pdrop": rate, "embd_pdrop": 0.0, "attn_pdrop": rate}
+        shape = {"vocab_size": 320, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
+        GPT2LMHeadModel(GPT2Config(**shape, **options)).save_pretrained(tmp_path / f"gpt2-{rate}")
+        return tmp_path / f"gpt2-{rate}"
+
+    def run(rate, name, probes=()):
+        asked = plan(4, method="full", checkpoint_steps=2)
+        return train(asked, model(folder(rate)), batches(rendered(8), 2), tmp_path / name, probes)
+
+    def die(step, network):
+        assert network.training
+        raise KeyboardInterrupt
+
+    whole = run(0.2, "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(0.2, "killed", [die])
+    assert run(0.2, "killed").digest == whole.digest
+    first = [json.loads((tmp_path / name / "metrics.jsonl").open().readline())["loss"] for name in ("whole", "killed")]
+    run(0.0, "without")
+    plain = json.loads((tmp_path / "without" / "metrics.jsonl").open().readline())["loss"]
+    assert first[0] == first[1] != pytest.approx(plain, rel=1e-6)

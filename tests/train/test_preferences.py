@@ -16,6 +16,7 @@ from tunesmith.model import ModelConfig
 from tunesmith.pack import pack_rows
 from tunesmith.train import ObjectiveConfig, TrainConfig, train
 from tunesmith.train.adapter import prepare
+from tunesmith.train.head import find_head
 from tunesmith.train.objectives.make import check_data, make_objective
 from tunesmith.train.objectives.pair_losses import Pairs, pair_losses, rewards
 from tunesmith.train.plan import make_plan
@@ -131,7 +132,7 @@ def loss_and_gradient(network, learned, rows):
 def prepared(folder, kind, method="full", **preference):
     config = TrainConfig(method=method, objective=objective(kind, **preference))
     network = prepare(model(folder), config)
-    return network, make_objective(config, network)
+    return network, make_objective(config, network, find_head(network, 5))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -188,7 +189,7 @@ def test_the_reference_is_the_model_before_training(tiny_model_folder):
     frozen, by_copy = prepared(tiny_model_folder, "dpo")
     config = TrainConfig(objective=objective("dpo"), adapter={"dropout": 0.5})
     adapted = prepare(model(tiny_model_folder), config)
-    switched = make_objective(config, adapted)
+    switched = make_objective(config, adapted, find_head(adapted, 5))
     from tunesmith.train.forward import row_tensors
 
     tensors = row_tensors(rows[0], adapted)

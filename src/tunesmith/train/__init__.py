@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.train.config import (
     AdapterConfig,
+    LossConfig,
     ObjectiveConfig,
     OptimizerConfig,
     PreferenceConfig,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdapterConfig",
+    "LossConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
     "PreferenceConfig",

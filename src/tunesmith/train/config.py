@@ -189,6 +189,27 @@ class ObjectiveConfig(Config):
         return self
 
 
+class LossConfig(Config):
+    """What is made smaller at each supervised token."""
+
+    kind: Literal["cross_entropy", "dft"] = "cross_entropy"
+    """-log p of the token; dft (dynamic fine-tuning, Wu et al. 2025) multiplies it by p, taken as a constant."""
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target that is spread over the whole vocabulary (Szegedy et al. 2015)."""
+
+    z_loss: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Weight of the squared logarithm of the softmax's denominator, which keeps logits from drifting; 1e-4 is usual."""
+
+    chunk_tokens: int = Field(default=512, ge=1)
+    """Tokens whose logits are held at once, with any objective: a matter of memory and speed alone."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything but plain cross-entropy is asked for."""
+        return self != LossConfig(chunk_tokens=self.chunk_tokens)
+
+
 class TrainConfig(Config):
     """How the model learns."""
 
@@ -213,6 +234,9 @@ class TrainConfig(Config):
 
     optimizer: OptimizerConfig = OptimizerConfig()
     """What moves the weights."""
+
+    loss: LossConfig = LossConfig()
+    """The loss of a supervised token."""
 
     epochs: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Passes over the data; may be a fraction."""
@@ -250,5 +274,14 @@ class TrainConfig(Config):
             raise ValueError(
                 f"schedule_free takes the place of a schedule, so schedule.kind = {self.schedule.kind!r} would decay "
                 'twice; set schedule.kind = "constant"'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _loss_is_read(self) -> Self:
+        if self.objective.kind != "supervised" and self.loss.differs:
+            raise ValueError(
+                "loss.kind, loss.label_smoothing and loss.z_loss are for supervised training; "
+                f"they do not go with objective.kind {self.objective.kind!r}"
             )
         return self

@@ -22,6 +22,7 @@ from tunesmith.train.adapter import prepare, save_final
 from tunesmith.train.checkpoint import load_newest, room_for, save_checkpoint
 from tunesmith.train.conversation_losses import cut_losses
 from tunesmith.train.environment import environment, what_changed
+from tunesmith.train.head import find_head
 from tunesmith.train.objectives.make import make_objective
 from tunesmith.train.optim import make_optimizer
 from tunesmith.train.plan import Plan
@@ -41,7 +42,8 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
     prove_attention(model)
     model = prepare(model, config)
     lay_weights(plan.start, model)
-    objective = make_objective(config, model, is_continued=plan.start != Start())
+    head = find_head(model, config.loss.chunk_tokens)
+    objective = make_objective(config, model, head, is_continued=plan.start != Start())
     plan, peak = settle_rate(plan, model, objective, batches, folder)
     optimizer = make_optimizer(model, config.optimizer, config.seed)
     begin(plan.start, optimizer, base_folder)
@@ -60,7 +62,7 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
                 break
             figures = watch.see(train_step(engine, batch, step))
             step += 1
-            progress.advance(1, shown(figures), step=step, **figures)
+            progress.advance(1, shown(figures), step=step, head=head.kind, **figures)
             if stop:
                 _save(folder, step, engine, batches)
                 raise Interrupted(

@@ -5,12 +5,15 @@ All are computed in float32, or in the logits' format where that is finer.
 Shapes: T tokens of a row, S supervised tokens of it, V vocabulary.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from tunesmith.branches import PlaceArray, predictors
 from tunesmith.errors import TrainError
+from tunesmith.train.config import LossConfig
 from tunesmith.types import Row
 
 
@@ -31,17 +34,42 @@ def supervised_places(row: Row) -> tuple[PlaceArray, PlaceArray]:
     return places_S, targets_S
 
 
-def cross_entropy(logits_SV: Tensor, targets_S: Tensor) -> Tensor:
-    """-log p(target) of each token, in nats: [S].
+class TokenLosses(NamedTuple):
+    """The losses of tokens, before their weights."""
 
-    The caller weighs, sums, and divides by the total weight of the whole optimizer step: the one normalizer.
+    trained_S: Tensor
+    """What training makes smaller, in nats: [S]."""
+
+    plain_S: Tensor
+    """-log p(target), in nats, which compares across all settings; detached [S]."""
+
+
+def token_losses(logits_SV: Tensor, targets_S: Tensor, config: LossConfig) -> TokenLosses:
+    """The loss of each token. The caller weighs, sums, and divides by the total weight of the whole optimizer step:
+    the one normalizer.
+
+    Cross-entropy is -log p(target); label smoothing (Szegedy et al. 2015) mixes in the mean of -log p over the
+    vocabulary, as torch's cross_entropy does. Dynamic fine-tuning (Wu et al. 2025) multiplies each token's loss by
+    its own probability, through which no gradient flows. The z-loss (Chowdhery et al. 2022) adds the squared
+    logarithm of the softmax's denominator.
     """
-    return -token_log_probs(logits_SV, targets_S)
+    log_probs_SV = log_probs(logits_SV)
+    picked_S = _picked(log_probs_SV, targets_S)
+    trained_S = -picked_S
+    if config.label_smoothing > 0:
+        smooth_S = -log_probs_SV.mean(1)
+        trained_S = (1 - config.label_smoothing) * trained_S + config.label_smoothing * smooth_S
+    if config.kind == "dft":
+        trained_S = trained_S * picked_S.detach().exp()
+    if config.z_loss > 0:
+        denominator_S = _picked(logits_SV, targets_S).to(picked_S.dtype) - picked_S
+        trained_S = trained_S + config.z_loss * denominator_S.square()
+    return TokenLosses(trained_S, -picked_S.detach())
 
 
 def token_log_probs(logits_SV: Tensor, targets_S: Tensor) -> Tensor:
     """log p(target) of each token, in nats: [S]."""
-    return log_probs(logits_SV).gather(1, targets_S[:, None])[:, 0]
+    return _picked(log_probs(logits_SV), targets_S)
 
 
 def reverse_kl(student_logits_SV: Tensor, teacher_logits_SV: Tensor) -> Tensor:
@@ -61,3 +89,7 @@ def reverse_kl(student_logits_SV: Tensor, teacher_logits_SV: Tensor) -> Tensor:
 def log_probs(logits_SV: Tensor) -> Tensor:
     """The logarithm of each token's probability: [S, V], in float32 or finer."""
     return logits_SV.log_softmax(-1, dtype=torch.promote_types(logits_SV.dtype, torch.float32))
+
+
+def _picked(values_SV: Tensor, targets_S: Tensor) -> Tensor:
+    return values_SV.gather(1, targets_S[:, None])[:, 0]

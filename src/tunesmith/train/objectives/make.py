@@ -1,14 +1,17 @@
 """The objective that a config asks for, and whether the data are what it learns from."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import ConfigError
 from tunesmith.train.config import ObjectiveConfig, TrainConfig
 from tunesmith.types import Rendered
 
+if TYPE_CHECKING:
+    from tunesmith.train.head import Head
 
-def make_objective(config: TrainConfig, model: Any, *, is_continued: bool = False) -> Any:
+
+def make_objective(config: TrainConfig, model: Any, head: "Head", *, is_continued: bool = False) -> Any:
     """What training makes smaller. `model` is prepared for training, and still as it was before the first step;
     `is_continued` says that its trained weights are those of an earlier phase."""
     from tunesmith.train.objectives.preference import Preference
@@ -17,8 +20,9 @@ def make_objective(config: TrainConfig, model: Any, *, is_continued: bool = Fals
 
     asked = config.objective
     if asked.learns_from_pairs:
-        return Preference(asked, Reference(model, is_continued=is_continued) if asked.has_reference else None)
-    return Supervised()
+        reference = Reference(model, head, is_continued=is_continued) if asked.has_reference else None
+        return Preference(asked, reference, head)
+    return Supervised(config.loss, head)
 
 
 def num_pairs_of(rendered: Sequence[Rendered]) -> int:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tunesmith.errors import TrainError
 from tunesmith.train.config import ObjectiveConfig
-from tunesmith.train.forward import RowTensors, forward, row_tensors
-from tunesmith.train.loss import token_log_probs
+from tunesmith.train.forward import RowTensors, row_tensors
+from tunesmith.train.head import Head
 from tunesmith.train.objectives.objective import RowLoss
 from tunesmith.train.objectives.pair_losses import Pairs, pair_losses, rewards
 from tunesmith.train.objectives.reference import Reference
@@ -24,9 +24,10 @@ from tunesmith.types import Batch, Row
 class Preference:
     """Prefer what was chosen."""
 
-    def __init__(self, config: ObjectiveConfig, reference: Reference | None) -> None:
+    def __init__(self, config: ObjectiveConfig, reference: Reference | None, head: Head | None = None) -> None:
         self.config = config
         self.reference = reference
+        self.head = head or Head()
 
     def prepare(self, model: Any, batch: Batch, step: int) -> Batch:
         """The batch itself; raises TrainError where it holds what is no pair."""
@@ -41,7 +42,7 @@ class Preference:
     def row_loss(self, model: Any, row: Row) -> RowLoss:
         """The sum over a row's pairs."""
         tensors = row_tensors(row, model)
-        log_S = token_log_probs(forward(model, tensors, tensors.places_S), tensors.targets_S)
+        log_S = self.head.log_probs(model, tensors)
         reference_S = torch.zeros_like(log_S) if self.reference is None else self.reference.log_probs(model, tensors)
         pairs = _pairs(row, tensors, log_S, reference_S)
         losses_P = pair_losses(pairs, self.config)

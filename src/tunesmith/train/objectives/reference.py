@@ -12,15 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tunesmith.train.forward import RowTensors, forward
-from tunesmith.train.loss import token_log_probs
+from tunesmith.train.forward import RowTensors
+from tunesmith.train.head import Head
 
 
 class Reference:
     """Make it before the first step, and before a checkpoint is restored."""
 
-    def __init__(self, model: Any, *, is_continued: bool = False) -> None:
+    def __init__(self, model: Any, head: Head | None = None, *, is_continued: bool = False) -> None:
         """`is_continued` says that an adapter, where there is one, holds what an earlier phase learned."""
+        self._head = head or Head()
         is_adapted = hasattr(model, "disable_adapter") and not is_continued
         self._frozen = None if is_adapted else copy.deepcopy(model).eval().requires_grad_(False)
 
@@ -28,13 +29,9 @@ class Reference:
     def log_probs(self, model: Any, tensors: RowTensors) -> Tensor:
         """log p of each trained token of a row before training, in nats: [S]. `model` is the one in training."""
         if self._frozen is not None:
-            return _log_probs(self._frozen, tensors)
+            return self._head.log_probs(self._frozen, tensors)
         with at_rest(model), model.disable_adapter():
-            return _log_probs(model, tensors)
-
-
-def _log_probs(model: Any, tensors: RowTensors) -> Tensor:
-    return token_log_probs(forward(model, tensors, tensors.places_S), tensors.targets_S)
+            return self._head.log_probs(model, tensors)
 
 
 @contextmanager
