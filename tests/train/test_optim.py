@@ -135,8 +135,7 @@ def test_stochastic_rounding_refuses_float16():
 
 
 def test_a_small_learning_rate_moves_a_bfloat16_model(tiny_model_folder, tmp_path):
-    network = model(tiny_model_folder, "bfloat16")
-    before = {name: tensor.detach().float().clone() for name, tensor in network.named_parameters()}
+    network, before = model(tiny_model_folder, "bfloat16"), load_file(tiny_model_folder / "model.safetensors")
     checkpoint = train(plan(20, learning_rate=1e-6, method="full"), network, batches(rendered(4), epochs=20), tmp_path)
     saved = load_file(checkpoint.path / "model.safetensors")
     name = "model.layers.0.mlp.up_proj.weight"
@@ -365,6 +364,12 @@ def test_a_killed_run_of_every_kind_resumes_to_the_same_bytes(choices, tiny_mode
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path / "killed", 2)
     assert trained(tmp_path / "killed", None).digest == whole.digest
+
+
+def test_the_state_of_another_kind_is_refused():
+    left = make_optimizer(Stack(), OptimizerConfig()).tensors()
+    with pytest.raises(TrainError, match=r"that of optimizer.kind = 'adamw', and this training has 'muon'"):
+        make_optimizer(Stack(), OptimizerConfig(kind="muon")).restore(left)
 
 
 # Layers

@@ -199,6 +199,7 @@ def _memory_lines(
     weights = (copies * num_weights + (num_trained if config.method == "lora" else 0)) * itemsize
     if config.method == "lora":
         weights -= int(counted.linear * (itemsize - _QUANTIZED_BYTES.get(config.adapter.quantize, itemsize)))
+    weights += num_trained * itemsize if config.learning_rate == "auto" else 0  # kept while the range test moves them
     activations = _activation_bytes(shapes, itemsize, row_tokens, config.gradient_checkpointing)
     total = weights + state + activations + file_bytes + _RUNTIME_BYTES
     parts = (

@@ -22,6 +22,7 @@ from tunesmith.train.checkpoint import random_states, restore_random_states
 from tunesmith.train.objectives.objective import Objective
 from tunesmith.train.optim import make_optimizer
 from tunesmith.train.plan import Derived, Plan
+from tunesmith.train.start import begin
 from tunesmith.types import Batch, Stream
 
 FILE, CHART = "range_test.json", "range_test.svg"
@@ -114,6 +115,7 @@ def sweep(plan: Plan, model: Any, objective: Objective, batches: Stream[Batch]) 
 def _steps(plan: Plan, model: Any, objective: Objective, rows: Sequence[Batch]) -> Iterator[tuple[float, float]]:
     """Step by step: the rate, and the loss of the step's row before it moves the weights."""
     optimizer = make_optimizer(model, plan.config.optimizer, plan.config.seed)
+    begin(plan.start, optimizer, Path(model.config._name_or_path))
     with Progress("range test", NUM_STEPS) as progress:
         for number in range(NUM_STEPS):
             rate = LOWEST * (HIGHEST / LOWEST) ** (number / (NUM_STEPS - 1))

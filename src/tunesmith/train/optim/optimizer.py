@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tunesmith.errors import TrainError
 from tunesmith.train.config import OptimizerConfig
 from tunesmith.train.optim.kinds import averaged
 from tunesmith.train.optim.places import Trained, trained_weights
@@ -110,7 +111,7 @@ class Optimizer:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that resuming needs, as named tensors: `weight/NAME` and each rule's own `KEY/NAME`."""
-        named = {"num_steps": torch.tensor(self._num_steps)}
+        named = {f"steps/{self._config.kind}": torch.tensor(self._num_steps)}
         for name, weight, state in zip(self.names, self._keeper.weights, self._keeper.states, strict=True):
             named[f"weight/{name}"] = weight
             for key, value in state.items():
@@ -124,8 +125,15 @@ class Optimizer:
 
     @torch.no_grad()
     def restore(self, named: dict[str, Tensor]) -> None:
-        """The inverse of `tensors`."""
-        self._num_steps = int(named["num_steps"])
+        """The inverse of `tensors`. Raises TrainError where another kind of optimizer left them."""
+        label = f"steps/{self._config.kind}"
+        if label not in named:
+            left = " and ".join(each.removeprefix("steps/") for each in named if each.startswith("steps/"))
+            raise TrainError(
+                f"the saved state is that of optimizer.kind = {left!r}, and this training has {self._config.kind!r}; "
+                "set the same kind, or begin with a fresh optimizer"
+            )
+        self._num_steps = int(named[label])
         self._keeper.load([named[f"weight/{name}"] for name in self.names])
         found: dict[str, dict[str, Any]] = {name: {} for name in self.names}
         for label, tensor in named.items():
