@@ -378,6 +378,8 @@ def train_batches(
     write_json(folder / "plan.json", plan)
     rate = "auto" if plan.learning_rate is None else f"{plan.learning_rate:.1e}"
     say(f"train     {count(plan.num_steps, 'step')}, {config.method}, learning rate {rate}")
+    for each in plan.advice:
+        say(f"advice    {each.text} ({each.source})")
     quantize = config.adapter.quantize if config.method == "lora" else "none"
     loaded = load_model(footing.model, attention=attention_name(pick_device()), quantize=quantize)
     checkpoint = train(plan, loaded, batches, folder)

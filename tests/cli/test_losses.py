@@ -53,7 +53,19 @@ def test_only_those_that_never_fell_as_json(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_training_alone_names_conversations(tmp_path: Path) -> None:
-    assert "c2" in losses(str(make_run(tmp_path / "run") / "train"), "--num", "1")
+    assert "chats.jsonl:2" in losses(str(make_run(tmp_path / "run") / "train"), "--num", "1")
+    (tmp_path / "run" / "data" / "conversations.jsonl").unlink()
+    assert "c2" in losses(str(tmp_path / "run"), "--num", "1")
+
+
+def test_of_several_phases_the_last_is_taken_or_the_one_asked_for(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    for number, name in ((1, "01-first"), (2, "02-second")):
+        (run / "train" / name).mkdir()
+        line = {"step": 1, "epoch": 0, "id": f"c{number}", "loss": 1.0, "num_supervised": 4}
+        write_jsonl(run / "train" / name / FILE, [line])
+    assert "chats.jsonl:2" in losses(str(run)) and "chats.jsonl:1" not in losses(str(run))
+    assert "chats.jsonl:1" in losses(str(run / "train" / "01-first"))
 
 
 def test_a_run_that_has_not_trained_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tunesmith.errors import MissingExtra
 from tunesmith.model import ModelConfig
 from tunesmith.train import TrainConfig, trackers, train
 from tunesmith.train.plan import make_plan
-from tunesmith.train.trackers import TRACKERS, Trackers, check_trackers, flat
+from tunesmith.train.trackers import TRACKERS, Trackers, check_trackers, flat, run_name
 
 CONFIG = {"learning_rate": 1e-4, "adapter": {"rank": 16}}
 
@@ -171,6 +171,11 @@ def test_a_training_is_the_same_with_a_tracker_that_dies(tiny_model_folder, tmp_
         load_file(tmp_path / name / "train" / "final" / "adapter_model.safetensors") for name in ("plain", "tracked")
     )
     assert all(plain[name].equal(tracked[name]) for name in plain)
+
+
+def test_a_training_is_called_as_its_run_and_phase(tmp_path):
+    assert run_name(tmp_path / "cron" / "train") == "cron"
+    assert run_name(tmp_path / "cron" / "train" / "02-sft") == "cron/02-sft"
 
 
 def test_flat_joins_names():

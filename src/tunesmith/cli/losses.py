@@ -18,7 +18,7 @@ QUOTED = 60
 @app.command(epilog=example("tunesmith losses runs/cron", "tunesmith losses runs/cron --never-fell --num 50 --json"))
 def losses(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run's folder, or what `tunesmith train` wrote.", show_default=False)
+        Path, typer.Argument(metavar="RUN", help="A run's folder, or that of one of its phases.", show_default=False)
     ],
     num: Annotated[int, typer.Option("--num", metavar="N", min=1, help="How many conversations to list.")] = 20,
     never_fell: Annotated[
@@ -33,9 +33,9 @@ def losses(
     """
     from tunesmith.train.conversation_losses import read_courses, worst
 
-    courses = read_courses(run / "train" if (run / "train").is_dir() else run)
+    courses = read_courses(_training(run))
     chosen = worst(courses, num, never_fell)
-    known = _conversations(run / "data" / "conversations.jsonl", {course.conversation_id for course in chosen})
+    known = _conversations(run, {course.conversation_id for course in chosen})
     if as_json:
         for course in chosen:
             typer.echo(json.dumps(_record(course, known.get(course.conversation_id)), ensure_ascii=False))
@@ -43,13 +43,24 @@ def losses(
         _print_table(chosen, known, courses, never_fell)
 
 
-def _conversations(path: Path, wanted: set[str]) -> dict[str, "Conversation"]:
-    """The conversations themselves, where the run's folder holds them."""
+def _training(run: Path) -> Path:
+    """The folder of the training: of its last phase that has begun, where there are several."""
+    from tunesmith.train.conversation_losses import FILE
+
+    phases = sorted((run / "train").glob(f"*/{FILE}"))
+    if phases:
+        return phases[-1].parent
+    return run / "train" if (run / "train").is_dir() else run
+
+
+def _conversations(run: Path, wanted: set[str]) -> dict[str, "Conversation"]:
+    """The conversations themselves, where the run that `run` is, or is in, holds them."""
     from tunesmith.data import iter_conversations
 
-    if not path.is_file():
-        return {}
-    return {each.id: each for each in iter_conversations(path) if each.id in wanted}
+    around = (run, *run.resolve().parents[:2])
+    folder = next((each / "data" for each in around if (each / "data").is_dir()), None)
+    files = sorted(folder.rglob("conversations.jsonl")) if folder else []
+    return {each.id: each for path in files for each in iter_conversations(path) if each.id in wanted}
 
 
 def _record(course: "Course", conversation: "Conversation | None") -> dict[str, object]:

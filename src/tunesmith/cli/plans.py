@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from tunesmith.cli.console import console, plain_table, print_table, say
+from tunesmith.cli.console import console, plain_table, print_paragraph, print_table, say
 
 if TYPE_CHECKING:
     from tunesmith.pack import PackConfig
@@ -46,3 +46,5 @@ def print_plan(plan: "Plan", config: "PackConfig", phase: str = "") -> None:
     )
     to.print(f"\n{phase}" if phase else "")
     print_table(to, table)
+    for each in plan.advice:
+        print_paragraph(to, f"advice: {each.text} ({each.source}).", "\n", "  ", style="yellow")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.errors import ModelError
 from tunesmith.model import ModelConfig
 from tunesmith.train import Start, TrainConfig
+from tunesmith.train.advice import Advice, Facts, advise, document_share, has_chat_template
 from tunesmith.train.objectives.make import check_data, num_pairs_of
 from tunesmith.train.trackers import check_trackers
 from tunesmith.train.warmup import parse_warmup
@@ -41,6 +42,7 @@ class Derived:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What training will do. `config` is as asked for; the other fields are derived; `lines` explain them.
+    `advice` doubts choices, and changes none.
 
     `start` says what of an earlier phase it goes on with; with `keeps_state` the state at its end is kept for the next.
     """
@@ -55,6 +57,7 @@ class Plan:
     lines: tuple[Derived, ...]
     start: Start = field(default_factory=Start)
     keeps_state: bool = False
+    advice: tuple[Advice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,22 @@ def make_plan(
         Derived("number format", _name(dtype), f"{dtype_reason}; {_kept_exact(config, _name(dtype))}"),
         *_memory_lines(config, shapes, counted, dtype.itemsize, _row_tokens(totals, batches), _file_bytes(folder)),
     )
-    return Plan(config, num_steps, num_warmup, rate, _name(dtype), lines, start or Start(), keeps_state)
+    facts = Facts(
+        config=config,
+        batch_conversations=batches.config.batch_conversations,
+        num_conversations=totals.num_conversations,
+        num_tokens=totals.num_tokens,
+        num_supervised=totals.num_supervised,
+        num_epochs=batches.num_conversations / totals.num_conversations * num_steps / len(batches),
+        num_steps=num_steps,
+        num_warmup=num_warmup,
+        learning_rate=rate,
+        num_trained=counted.trained,
+        document_share=document_share(batches.rendered),
+        is_post_trained=has_chat_template(folder),
+        is_new=model.name.startswith("new:"),
+    )
+    return Plan(config, num_steps, num_warmup, rate, _name(dtype), lines, start or Start(), keeps_state, advise(facts))
 
 
 def _name(dtype: Any) -> str:

@@ -127,6 +127,12 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def run_name(folder: Path) -> str:
+    """What the training in `folder` is called: as its run, and its phase behind it where there are several."""
+    above = folder.resolve().parent
+    return f"{above.parent.name}/{folder.name}" if above.name == "train" else above.name
+
+
 class Trackers:
     """All trackers of a training; use as a context manager."""
 
@@ -139,8 +145,7 @@ class Trackers:
         warn: Callable[[str], None] | None = None,
     ) -> None:
         """`folder` is that of the training, in the folder of the run that gives the name; `step` where it begins."""
-        run_name = folder.resolve().parent.name
-        opened = (run_name, config, folder, step)
+        opened = (run_name(folder), config, folder, step)
         self._lanes = [_Lane(name, TRACKERS[name], opened, warn or _to_stderr) for name in names]
 
     def __enter__(self) -> Self:
