@@ -202,8 +202,8 @@ def smoothing_of_short_answers(facts: Facts) -> str | None:
     length = facts.num_supervised / facts.num_conversations
     if facts.config.loss.label_smoothing > 0 and length < 16:
         return (
-            f"label smoothing with answers of {length:.0f} tokens on average: short answers mostly have one right form, "
-            "of which the model should be sure; set train.loss.label_smoothing = 0"
+            f"label smoothing with answers of {length:.0f} tokens on average: short answers mostly have one right "
+            "form, of which the model should be sure; set train.loss.label_smoothing = 0"
         )
     return None
 
