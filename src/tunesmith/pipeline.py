@@ -43,7 +43,7 @@ from tunesmith.render import Renderer, render, renderer_for
 from tunesmith.render.bulk.rendered_file import RenderedFile
 from tunesmith.tasks import prepare_tasks
 from tunesmith.train import TrainConfig, train
-from tunesmith.train.objectives.make import check_data
+from tunesmith.train.objectives.make import check_data, teacher_digest
 from tunesmith.types import Checkpoint, Entry, Rendered, Report, Verdict
 
 # Raise a stage's number when its output for equal inputs changes: finished runs are then done again.
@@ -254,7 +254,7 @@ class Run:
             facts = train_batches(phase.train, footing, prepared.batches(), folder, self.say, keeps_state=keeps_state)
             return {**facts, "phase": phase.name, "parent": footing.digest, "data": prepared.fingerprint}
 
-        choices = [phase.adapter, phase.optimizer, keeps_state]
+        choices = [phase.adapter, phase.optimizer, keeps_state, teacher_digest(phase.train.objective)]
         packed = self._manifest(phase.place("pack"))["fingerprint"]
         inputs = [phase.train, self.recipe.model, packed, footing.digest, choices]
         manifest = self.stage(phase.place("train"), inputs, work)

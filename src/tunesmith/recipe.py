@@ -177,6 +177,8 @@ def _make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
     model = _table(values.get("model"))
     if isinstance(model.get("name"), str):
         model["name"] = _absolute_model(model["name"], folder)
+    for place in (values, *_tables(values.get("phases"))):
+        _make_teacher_absolute(_table(place.get("train")), folder)
     for task in _tables(_table(values.get("evaluate")).get("tasks")):
         if isinstance(task.get("path"), str) and task["path"] != HELDOUT and not task["path"].startswith("builtin:"):
             task["path"] = _absolute(task["path"], folder)
@@ -200,6 +202,12 @@ def _make_data_absolute(values: dict[str, Any], folder: Path) -> None:
         render = _table(_table(place).get("render"))
         if isinstance(render.get("template"), str):
             render["template"] = _absolute(render["template"], folder)
+
+
+def _make_teacher_absolute(train: dict[str, Any], folder: Path) -> None:
+    teacher = _table(_table(_table(train.get("objective")).get("distill")).get("teacher"))
+    if isinstance(teacher.get("name"), str):
+        teacher["name"] = _absolute_model(teacher["name"], folder)
 
 
 def _table(value: Any) -> dict[str, Any]:

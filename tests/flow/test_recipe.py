@@ -87,3 +87,12 @@ def test_toml_reproduces_the_recipe(tmp_path):
     again = load_recipe(tmp_path / "again.toml", [f"data.paths={list(recipe.data.paths)}"])
     assert again == recipe
     assert "learning_rate" not in to_toml(recipe)
+
+
+def test_a_teachers_path_is_relative_to_the_recipe(tmp_path):
+    (tmp_path / "recipe.toml").write_text(
+        'name = "r"\n[data]\npaths = ["a.jsonl"]\n[train.objective]\nkind = "distill"\n'
+        '[train.objective.distill.teacher]\nname = "./teacher"\n'
+    )
+    recipe = load_recipe(tmp_path / "recipe.toml")
+    assert recipe.train.objective.distill.teacher.name == str(tmp_path / "teacher")

@@ -180,10 +180,12 @@ def _train(settings: Settings, batches: "Batches", folder: Path, out: Path, resu
     from tunesmith.model import model_digest
     from tunesmith.pipeline import refuse_other_inputs, train_batches
     from tunesmith.progress import count
+    from tunesmith.train.objectives.make import teacher_digest
 
     stage = StageFolder(out / "train", "train")
     footing = Footing(settings.model, folder, model_digest(folder))
-    mark = fingerprint([settings.train, settings.model, batches.fingerprint, footing.digest])
+    teacher = teacher_digest(settings.train.objective)
+    mark = fingerprint([settings.train, settings.model, batches.fingerprint, footing.digest, teacher])
     if resume:
         refuse_other_inputs(stage, mark)
     if stage.is_done(mark):

@@ -67,6 +67,11 @@ class Tokenizer:
         """Changes whenever the vocabulary, the splitting, or the chat template does."""
         return fingerprint([self._backend.to_str(), self.chat_template, self.special, self.stop_names])
 
+    @cached_property
+    def vocabulary_fingerprint(self) -> str:
+        """Changes whenever the vocabulary or the splitting does, whatever the chat template."""
+        return fingerprint(self._backend.to_str())
+
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text; control tokens spelled out in it stay text."""
         return self._backend.encode(text, add_special_tokens=False).ids

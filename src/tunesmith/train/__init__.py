@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.train.config import (
     AdapterConfig,
+    DistillConfig,
     LossConfig,
     ObjectiveConfig,
     OptimizerConfig,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdapterConfig",
+    "DistillConfig",
     "LossConfig",
     "ObjectiveConfig",
     "OptimizerConfig",

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import ModelError
-from tunesmith.model import ModelConfig
-from tunesmith.train import Start, TrainConfig
+from tunesmith.model import ModelConfig, model_folder
+from tunesmith.train import DistillConfig, Start, TrainConfig
 from tunesmith.train.advice import Advice, Facts, advise, document_share, has_chat_template
-from tunesmith.train.objectives.make import check_data, num_pairs_of
+from tunesmith.train.objectives.make import check_data, check_tokenizers, num_pairs_of
 from tunesmith.train.trackers import check_trackers
 from tunesmith.train.warmup import parse_warmup
 from tunesmith.types import Rendered
@@ -101,6 +101,8 @@ def make_plan(
     shapes, counted = read_shapes(folder), sizes(config, folder, model.trust_remote_code)
     totals = _count(batches.rendered)
     check_data(config.objective, num_pairs_of(batches.rendered), totals.num_conversations)
+    if config.objective.distill.teacher is not None:
+        check_tokenizers(config.objective.distill.teacher, folder)
     warmup = parse_warmup(config.schedule.warmup)
     num_warmup = warmup.num_steps(num_steps, totals.mean_tokens * batches.config.batch_conversations)
     lines = (
@@ -168,6 +170,8 @@ def _default_rate_reason(config: TrainConfig) -> str:
 def _objective_lines(config: TrainConfig) -> tuple[Derived, ...]:
     """What training makes smaller, where that is not what the data say."""
     asked = config.objective
+    if asked.kind == "distill":
+        return _teacher_lines(asked.distill)
     if not asked.learns_from_pairs:
         return ()
     reason = f"beta {asked.beta:g}, mean over the pairs of a step"
@@ -177,6 +181,23 @@ def _objective_lines(config: TrainConfig) -> tuple[Derived, ...]:
     copied = "a frozen copy of the weights, for one more forward pass"
     where = switched_off if config.method == "lora" else copied
     return Derived("objective", asked.kind, reason), Derived("reference", "the model before training", where)
+
+
+def _teacher_lines(config: DistillConfig) -> tuple[Derived, ...]:
+    assert config.teacher is not None
+    num_weights = f"{_num_weights(config.teacher):,} weights"
+    reason = "reverse KL to the teacher, mean over the tokens that are learned from; no gradient through the sampling"
+    answers = f"{config.samples} to a prompt, of at most {config.max_tokens:,} tokens, at temperature "
+    answers += f"{config.temperature:g}, for {config.on_policy_share:.0%} of the conversations"
+    return (
+        Derived("objective", "distill", reason),
+        Derived("teacher", config.teacher.name, f"{num_weights}, for one more forward pass"),
+        Derived("answers", "the model's own", answers),
+    )
+
+
+def _num_weights(model: ModelConfig) -> int:
+    return sum(_size(shape) for shape in read_shapes(model_folder(model)).values())
 
 
 def _data_lines(config: TrainConfig, totals: Totals, batches: "Batches", num_steps: int) -> tuple[Derived, ...]:
@@ -218,6 +239,9 @@ def _memory_lines(
     if config.method == "lora":
         weights -= int(counted.linear * (itemsize - _QUANTIZED_BYTES.get(config.adapter.quantize, itemsize)))
     weights += num_trained * itemsize if config.learning_rate == "auto" else 0  # kept while the range test moves them
+    teacher = config.objective.distill.teacher
+    weights += 0 if teacher is None else _num_weights(teacher) * itemsize
+    row_tokens += config.objective.answer_tokens
     activations = _activation_bytes(shapes, itemsize, row_tokens, config.gradient_checkpointing)
     total = weights + state + activations + file_bytes + _RUNTIME_BYTES
     parts = (

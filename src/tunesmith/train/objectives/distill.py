@@ -1,0 +1,153 @@
+"""On-policy distillation: the model answers the step's prompts, and a teacher says at each token what it would write.
+
+The loss is the reverse KL divergence, KL(model || teacher), over the whole vocabulary at each token that the model
+wrote, as a mean over these tokens (Agarwal et al. 2023, "On-policy distillation of language models"; Gu et al. 2023,
+MiniLLM; Lu et al. 2025, "On-policy distillation"). No gradient flows through the sampling. A prompt is what stands
+before the first supervised token of a conversation.
+
+Answers are a function of the weights and of (seed, conversation, epoch, sample): rows never change them, and a resumed
+run writes the same ones.
+
+Shapes: S trained tokens of a row, V vocabulary.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from tunesmith.generate import Sampling
+from tunesmith.generate.local import complete
+from tunesmith.model import ModelConfig
+from tunesmith.model.load import load_model
+from tunesmith.train.config import DistillConfig
+from tunesmith.train.failures import each_alone
+from tunesmith.train.forward import forward, row_tensors
+from tunesmith.train.loss import reverse_kl
+from tunesmith.train.objectives.objective import RowLoss
+from tunesmith.train.objectives.reference import at_rest
+from tunesmith.train.proof import prove_attention
+from tunesmith.train.rows import answers_row, context_of, filled
+from tunesmith.types import Batch, Row, TokenArray
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """What stands before a conversation's first supervised token, and what names its answers."""
+
+    tokens: TokenArray
+    conversation_id: str
+    source: str
+    epoch: int
+
+    @property
+    def order(self) -> tuple[int, str, int, bytes]:
+        """Prompts are answered in this order, so that the rows of a step do not decide which stand side by side."""
+        return self.tokens.size, self.conversation_id, self.epoch, self.tokens.tobytes()
+
+
+class Distill:
+    """Do as the teacher would, in answers of one's own."""
+
+    def __init__(self, config: DistillConfig, teacher: Any, stops: Sequence[int], seed: int) -> None:
+        self.config = config
+        self.teacher = teacher
+        self.stops = tuple(stops)
+        self.seed = seed
+
+    def prepare(self, model: Any, batch: Batch, step: int) -> Batch:
+        """The step's conversations with the model's answers in place of the data's, for the share that is asked for."""
+        conversations = [each for row in batch.rows for each in each_alone(row) if each.loss_weights.any()]
+        prompts = [self._prompt(each) for each in conversations]
+        answers = self._answers(model, [prompt for prompt in prompts if prompt is not None])
+        made = [
+            each if prompt is None else answers[prompt.order]
+            for each, prompt in zip(conversations, prompts, strict=True)
+        ]
+        most_tokens = max(row.num_tokens for row in batch.rows)
+        return Batch(tuple(filled(made, most_tokens)), batch.epoch)
+
+    def normalizer(self, batch: Batch) -> float:
+        """The number of tokens that are learned from, with their weights where they are the data's."""
+        return batch.total_weight
+
+    def row_loss(self, model: Any, row: Row) -> RowLoss:
+        """The weighted sum over a row's trained tokens."""
+        tensors = row_tensors(row, model)
+        with torch.no_grad():
+            teacher_SV = forward(self.teacher, tensors, tensors.places_S)
+        student_SV = forward(model, tensors, tensors.places_S)
+        # Heads may be padded to different widths behind the same vocabulary.
+        width = min(student_SV.shape[1], teacher_SV.shape[1])
+        losses_S = reverse_kl(student_SV[:, :width], teacher_SV[:, :width])
+        return RowLoss((losses_S * tensors.weights_S).sum(), losses_S.detach().float(), tensors.where_S)
+
+    def _prompt(self, conversation: Row) -> _Prompt | None:
+        """The prompt of one conversation, in a row of its own; None where the data's answer is to be learned from."""
+        identifier, epoch = conversation.conversation_ids[0], conversation.epochs[0]
+        if _share(self.seed, identifier, epoch) >= self.config.on_policy_share:
+            return None
+        first = int(np.flatnonzero(conversation.loss_weights)[0])
+        tokens = conversation.tokens[context_of(conversation, first)]
+        return _Prompt(tokens, identifier, conversation.sources[0], epoch)
+
+    def _answers(self, model: Any, prompts: Sequence[_Prompt]) -> dict[Any, Row]:
+        """A row for each prompt: the prompt and the model's answers to it."""
+        ordered = sorted({prompt.order: prompt for prompt in prompts}.values(), key=lambda prompt: prompt.order)
+        asked = [(prompt, sample) for prompt in ordered for sample in range(self.config.samples)]
+        sampling = Sampling(self.config.max_tokens, self.config.temperature)
+        written: list[list[int]] = []
+        with at_rest(model), answering(model):
+            for some in _groups(asked, self.config.batch_prompts):
+                generators = [_generator(self.seed, each.conversation_id, each.epoch, sample) for each, sample in some]
+                written += complete(model, [each.tokens for each, _ in some], sampling, self.stops, generators)
+        found = zip(ordered, _groups(written, self.config.samples), strict=True)
+        return {
+            each.order: answers_row(each.tokens, own, each.conversation_id, each.source, each.epoch)
+            for each, own in found
+        }
+
+
+def load_teacher(config: ModelConfig, model: Any) -> Any:
+    """The teacher, in evaluation mode, with the attention of `model`, which is proven for it, too."""
+    teacher = load_model(config, attention=model.config._attn_implementation)
+    prove_attention(teacher)
+    return teacher.requires_grad_(False)
+
+
+@contextmanager
+def answering(model: Any) -> Iterator[None]:
+    """The model with attention that keeps a key-value cache, in place of that of packed rows."""
+    config = model.config.get_text_config()
+    plain = getattr(config, "attn_logit_softcapping", None) is None and getattr(model, "_supports_sdpa", False)
+    before = model.config._attn_implementation
+    model.set_attn_implementation("sdpa" if plain else "eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def _groups(values: list[T], size: int) -> Iterator[list[T]]:
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def _share(seed: int, conversation_id: str, epoch: int) -> float:
+    """Where in [0, 1) a conversation falls in an epoch."""
+    return _key(seed, conversation_id, epoch, "share") / 2**63
+
+
+def _generator(seed: int, conversation_id: str, epoch: int, sample: int) -> torch.Generator:
+    return torch.Generator().manual_seed(_key(seed, conversation_id, epoch, sample))
+
+
+def _key(*parts: Any) -> int:
+    """63 bits that name these values."""
+    digest = hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) >> 1
