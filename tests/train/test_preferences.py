@@ -17,6 +17,7 @@ from tunesmith.pack import pack_rows
 from tunesmith.train import ObjectiveConfig, TrainConfig, train
 from tunesmith.train.adapter import prepare
 from tunesmith.train.head import find_head
+from tunesmith.train.metrics import visits
 from tunesmith.train.objectives.make import check_data, make_objective
 from tunesmith.train.objectives.pair_losses import Pairs, pair_losses, rewards
 from tunesmith.train.plan import make_plan
@@ -200,6 +201,17 @@ def test_the_reference_is_the_model_before_training(tiny_model_folder):
     assert torch.equal(torch.get_rng_state(), state) and adapted.training
     untouched = model(tiny_model_folder)
     torch.testing.assert_close(one, by_copy.reference.log_probs(untouched, tensors))
+
+
+def test_the_loss_of_a_conversation_is_that_of_its_chosen_answer(tiny_model_folder):
+    """Closer figures are -log p of what is to be said; the rejected answer has no part in them."""
+    network, learned = prepared(tiny_model_folder, "simpo")
+    (row,) = pack_rows(made(3), 1000)
+    found = learned.row_loss(network, row)
+    chosen_S = row.loss_weights[found.targets_S] > 0
+    for visit in visits([(row, found)]):
+        own_S = row.segments[found.targets_S] == row.conversation_ids.index(visit.conversation_id)
+        assert visit.loss == pytest.approx(float(found.losses_S.numpy()[own_S & chosen_S].mean()))
 
 
 def test_before_the_first_step_dpo_is_log_two(tiny_model_folder):

@@ -93,9 +93,9 @@ def visits(rows: Iterable[tuple[Row, RowLoss]]) -> list[Visit]:
 def _groups(
     row: Row, loss: RowLoss, labels_S: NDArray[np.integer]
 ) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.float64]]]:
-    """(label, losses, weights) of the trained tokens that share a label."""
+    """(label, losses, weights) of the trained tokens that share a label; of a pair, the chosen answer's alone count."""
     losses_S = loss.losses_S.cpu().numpy().astype(np.float64)
-    weights_S = row.loss_weights[loss.targets_S].astype(np.float64)
+    weights_S = row.loss_weights[loss.targets_S].astype(np.float64).clip(min=0)
     for label in np.unique(labels_S).tolist():
         chosen_S = labels_S == label
         yield label, losses_S[chosen_S], weights_S[chosen_S]
