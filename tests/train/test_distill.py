@@ -18,6 +18,7 @@ from tunesmith.pack import pack_rows
 from tunesmith.train import ObjectiveConfig, TrainConfig, train
 from tunesmith.train.adapter import prepare
 from tunesmith.train.failures import each_alone
+from tunesmith.train.head import find_head
 from tunesmith.train.objectives.make import make_objective, stop_tokens, teacher_digest
 from tunesmith.train.plan import make_plan
 from tunesmith.train.rows import context_of
@@ -38,10 +39,10 @@ def config(teacher, method="full", **distill):
     return TrainConfig(method=method, objective={"kind": "distill", "distill": settings})
 
 
-def prepared(student, teacher, **options):
+def prepared(student, teacher, chunk_tokens=512, **options):
     asked = config(teacher, **options)
     network = prepare(model(student), asked)
-    return network, make_objective(asked, network)
+    return network, make_objective(asked, network, find_head(network, chunk_tokens))
 
 
 def batch_of(examples, row_tokens=1000, epoch=0):
@@ -126,7 +127,8 @@ def test_the_loss_is_the_mean_reverse_divergence_whatever_the_rows(tiny_model_fo
     """Oracle: transformers' own models, one answer at a time, and torch's kl_div over the common vocabulary."""
     from transformers import AutoModelForCausalLM
 
-    network, learned = prepared(tiny_model_folder, teacher_folder, samples=2)
+    network, learned = prepared(tiny_model_folder, teacher_folder, samples=2, chunk_tokens=7)
+    assert learned.head.kind == learned.teacher_head.kind == "chunked"
     student, teacher = (AutoModelForCausalLM.from_pretrained(each) for each in (tiny_model_folder, teacher_folder))
     batch = learned.prepare(network, batch_of(rendered(5)), 0)
     total, count = 0.0, 0

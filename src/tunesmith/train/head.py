@@ -71,7 +71,7 @@ class Head:
 
     def loss(self, model: Any, tensors: RowTensors, loss: LossOfChunk) -> ChunkLoss:
         """The loss at all trained places of a row, with no more than `chunk_tokens` logits at a time."""
-        hidden_SD, logits_of = self._before_and_after(model, tensors)
+        hidden_SD, logits_of = self.before_and_after(model, tensors)
         return chunked_loss(hidden_SD, logits_of, loss, self.chunk_tokens)
 
     def log_probs(self, model: Any, tensors: RowTensors) -> Tensor:
@@ -79,7 +79,7 @@ class Head:
 
         For losses that are no sum over places. Going backward, the logits of each chunk are computed again.
         """
-        hidden_SD, logits_of = self._before_and_after(model, tensors)
+        hidden_SD, logits_of = self.before_and_after(model, tensors)
 
         def chosen(piece_CD: Tensor, targets_C: Tensor) -> Tensor:
             return token_log_probs(logits_of(piece_CD), targets_C)
@@ -91,7 +91,7 @@ class Head:
             ]
         )
 
-    def _before_and_after(self, model: Any, tensors: RowTensors) -> tuple[Tensor, Rule]:
+    def before_and_after(self, model: Any, tensors: RowTensors) -> tuple[Tensor, Rule]:
         """The hidden states before the head, and the head; or the logits, and nothing."""
         if self.rule is None:
             return forward(model, tensors, tensors.places_S), _nothing

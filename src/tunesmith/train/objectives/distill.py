@@ -8,7 +8,7 @@ before the first supervised token of a conversation.
 Answers are a function of the weights and of (seed, conversation, epoch, sample): rows never change them, and a resumed
 run writes the same ones.
 
-Shapes: S trained tokens of a row, V vocabulary.
+Shapes: S trained tokens of a row, C of a chunk of them, V vocabulary, D width.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tunesmith.generate import Sampling
 from tunesmith.generate.local import complete
@@ -26,7 +27,8 @@ from tunesmith.model import ModelConfig
 from tunesmith.model.load import load_model
 from tunesmith.train.config import DistillConfig
 from tunesmith.train.failures import each_alone
-from tunesmith.train.forward import forward, row_tensors
+from tunesmith.train.forward import row_tensors
+from tunesmith.train.head import ChunkLoss, Head, find_head
 from tunesmith.train.loss import reverse_kl
 from tunesmith.train.objectives.objective import RowLoss
 from tunesmith.train.objectives.reference import at_rest
@@ -55,9 +57,11 @@ class _Prompt:
 class Distill:
     """Do as the teacher would, in answers of one's own."""
 
-    def __init__(self, config: DistillConfig, teacher: Any, stops: Sequence[int], seed: int) -> None:
+    def __init__(self, config: DistillConfig, teacher: Any, stops: Sequence[int], seed: int, head: Head) -> None:
         self.config = config
+        self.head = head
         self.teacher = teacher
+        self.teacher_head = find_head(teacher, head.chunk_tokens)
         self.stops = tuple(stops)
         self.seed = seed
 
@@ -80,13 +84,21 @@ class Distill:
     def row_loss(self, model: Any, row: Row) -> RowLoss:
         """The weighted sum over a row's trained tokens."""
         tensors = row_tensors(row, model)
+        if tensors.places_S.numel() == 0:
+            return RowLoss(torch.zeros((), requires_grad=True), torch.zeros(0), tensors.where_S)
         with torch.no_grad():
-            teacher_SV = forward(self.teacher, tensors, tensors.places_S)
-        student_SV = forward(model, tensors, tensors.places_S)
-        # Heads may be padded to different widths behind the same vocabulary.
-        width = min(student_SV.shape[1], teacher_SV.shape[1])
-        losses_S = reverse_kl(student_SV[:, :width], teacher_SV[:, :width])
-        return RowLoss((losses_S * tensors.weights_S).sum(), losses_S.detach().float(), tensors.where_S)
+            hidden_SD, logits_of = self.teacher_head.before_and_after(self.teacher, tensors)
+
+        def loss(student_CV: Tensor, chunk: slice) -> ChunkLoss:
+            with torch.no_grad():
+                teacher_CV = logits_of(hidden_SD[chunk])
+            # Heads may be padded to different widths behind the same vocabulary.
+            width = min(student_CV.shape[1], teacher_CV.shape[1])
+            losses_C = reverse_kl(student_CV[:, :width], teacher_CV[:, :width])
+            return ChunkLoss((losses_C * tensors.weights_S[chunk]).sum(), losses_C)
+
+        total, losses_S = self.head.loss(model, tensors, loss)
+        return RowLoss(total, losses_S.detach().float(), tensors.where_S)
 
     def _prompt(self, conversation: Row) -> _Prompt | None:
         """The prompt of one conversation, in a row of its own; None where the data's answer is to be learned from."""

@@ -25,7 +25,8 @@ def make_objective(config: TrainConfig, model: Any, head: "Head", *, is_continue
     if teacher is not None:
         folder = Path(model.config._name_or_path)
         check_tokenizers(teacher, folder)
-        return Distill(asked.distill, load_teacher(teacher, model), stop_tokens(asked.distill, folder), config.seed)
+        stops = stop_tokens(asked.distill, folder)
+        return Distill(asked.distill, load_teacher(teacher, model), stops, config.seed, head)
     if asked.learns_from_pairs:
         reference = Reference(model, head, is_continued=is_continued) if asked.has_reference else None
         return Preference(asked, reference, head)
