@@ -74,7 +74,7 @@ def line_chart(
     across = _axis(xs, LEFT, WIDTH - RIGHT, 8, log_x)
     labels = _mark_levels(shown, across) if everything else []
     label_y = 52 + LINE_HEIGHT * len(legend) + 4 * bool(legend)
-    top = label_y + 10 + 15 * (1 + max((level for *_, level in labels), default=-1))
+    top = label_y + 14 + 15 * (1 + max((level for *_, level in labels), default=-1))
     up = _axis([y for _, y in everything], top + height, top, max(3, height // 55), False, is_padded=True)
     body = [
         f'<text class="title" x="24" y="30">{escape(title)}</text>',

@@ -5,7 +5,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tunesmith.plot import NUM_DOTTED, WIDTH, line_chart, page
@@ -14,7 +14,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 LABELS = {"title": "Title", "x_label": "step", "y_label": "loss"}
 
 finite = st.floats(-1e12, 1e12, allow_subnormal=False)
-points = st.lists(st.tuples(finite, st.floats(allow_infinity=True, allow_nan=True)), max_size=30)
+points = st.lists(st.tuples(finite, st.floats(allow_infinity=True, allow_nan=True)), max_size=15)
 
 
 def parse(svg: str) -> ElementTree.Element:
@@ -34,7 +34,8 @@ def texts(svg: str) -> list[str]:
 names = st.text(st.characters(exclude_categories=["C"]), max_size=20)
 
 
-@given(st.dictionaries(names, points, max_size=4), st.booleans())
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(names, points, max_size=3), st.booleans())
 def test_every_chart_is_well_formed_and_stays_inside(series, log_x) -> None:
     svg = line_chart(series, log_x=log_x, marks={"<mark>": 5.0}, **LABELS)
     root = parse(svg)
@@ -116,6 +117,7 @@ def test_raw_values_are_faint_and_take_the_color_of_their_series() -> None:
     assert drawn[0].get("stroke") == drawn[2].get("stroke") != drawn[1].get("stroke")
 
 
+@settings(deadline=None)
 @given(st.floats(1e-9, 1e9), st.floats(1e-4, 10))
 def test_ticks_are_round_and_few(low, share) -> None:
     svg = line_chart({"a": [(1, low), (2, low * (1 + share))]}, **LABELS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import batches, model, plan, rendered
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.errors import DataError, Interrupted
@@ -100,6 +100,7 @@ def mixed(draw):
     return made
 
 
+@settings(deadline=None)
 @given(mixed(), st.integers(15, 80))
 def test_figures_times_their_shares_add_up_to_the_loss_in_any_layout(examples, row_tokens):
     rows = with_losses(examples, row_tokens)
@@ -116,6 +117,7 @@ def test_figures_times_their_shares_add_up_to_the_loss_in_any_layout(examples, r
     )
 
 
+@settings(deadline=None)
 @given(mixed())
 def test_a_conversation_in_pieces_is_one_visit(examples):
     whole = {visit.conversation_id: visit for visit in visits(with_losses(examples))}
