@@ -267,6 +267,7 @@ def test_the_page_shows_what_there_is():
     for text in ("training", "validation", "warmup ends", "epoch 2", "best validation", "Learning rate"):
         assert text in page
     assert "Loss by source" not in page
+    assert "epoch 2" in loss_page([{"step": 0, "validation_loss": 5.0}, *lines]), "measured before the first step"
     several = [{**line, "loss_by_source": {"chats": 1.0, "code <new>": 2.0}} for line in lines]
     assert "Loss by source" in loss_page(several) and "code &lt;new&gt;" in loss_page(several)
 

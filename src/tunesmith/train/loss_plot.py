@@ -64,7 +64,8 @@ def _marks(lines: Lines, num_warmup: int, validation: Points) -> dict[str, float
     """Where the warmup ends, epochs begin, and validation was best."""
     last = lines[-1]["step"]
     marks: dict[str, float] = {"warmup ends": num_warmup} if 0 < num_warmup < last else {}
-    begins = [(after["epoch"], after["step"]) for before, after in pairwise(lines) if after["epoch"] > before["epoch"]]
+    epochs = [(line["epoch"], line["step"]) for line in lines if "epoch" in line]
+    begins = [(epoch, step) for (before, _), (epoch, step) in pairwise(epochs) if epoch > before]
     if len(begins) <= MOST_EPOCH_MARKS:
         marks |= {f"epoch {epoch + 1}": step for epoch, step in begins}
     if len(validation) > 1:
