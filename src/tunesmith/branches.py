@@ -65,13 +65,19 @@ def split(rendered: Rendered) -> list[Rendered]:
     """
     if rendered.is_linear:
         return [rendered]
+    longest = longest_of(rendered)
     is_taken_T = np.zeros(rendered.num_tokens, bool)
     apart = []
     for places in sequences(rendered.branches, rendered.num_tokens):
         weights = np.where(is_taken_T[places], np.float32(0), rendered.loss_weights[places])
         is_taken_T[places] = True
-        apart.append(taken(rendered, places, weights))
+        apart.append(replace(taken(rendered, places, weights), longest=longest))
     return apart
+
+
+def longest_of(rendered: Rendered) -> int:
+    """The tokens of the longest sequence of the conversation, of which this may be a piece."""
+    return rendered.longest or max(each.size for each in sequences(rendered.branches, rendered.num_tokens))
 
 
 def taken(rendered: Rendered, places: PlaceArray, weights: WeightArray) -> Rendered:

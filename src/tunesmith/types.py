@@ -117,8 +117,9 @@ class Rendered:
 
     `parts` (uint8, values of Part) and `messages` (int16, index of the message, -1 for the template's own text) say
     where each token comes from; None where nobody asked for them. The rejected messages of a pair are numbered on from
-    the chosen ones. `source` names where the conversation comes from,
-    for figures by source: a data file, or a part of a mix; empty where there is one source only.
+    the chosen ones. `source` names where the conversation comes from, for figures by source: a data file, or a part of
+    a mix; empty where there is one source only. `longest` is the number of tokens of the longest sequence of the
+    conversation that this is a piece of, 0 where it is whole.
     """
 
     conversation_id: str
@@ -128,6 +129,7 @@ class Rendered:
     parts: NDArray[np.uint8] | None = None
     messages: NDArray[np.int16] | None = None
     source: str = ""
+    longest: int = 0
 
     @property
     def num_tokens(self) -> int:
@@ -154,8 +156,9 @@ class Row:
     All arrays but `branches` have the row's length. `segments` numbers the conversations 0, 1, 2, ...; `branches` is
     that of the conversations, moved to the row's indices, and says who sees whom: see Rendered. `positions` counts
     the tokens that a token sees, itself left out, so it restarts at 0 with each sequence. `conversation_ids`,
-    `sources` and `epochs` (the pass over the data) have one value for each segment. `parts` is that of Rendered,
-    None where it is unknown of one of the conversations.
+    `sources`, `epochs` (the pass over the data) and `longest` (the tokens of the conversation's longest sequence, also
+    where this is a piece of it) have one value for each segment. `parts` is that of Rendered, None where it is unknown
+    of one of the conversations.
     """
 
     tokens: TokenArray
@@ -166,6 +169,7 @@ class Row:
     conversation_ids: tuple[str, ...]
     sources: tuple[str, ...] = ()
     epochs: tuple[int, ...] = ()
+    longest: tuple[int, ...] = ()
     parts: NDArray[np.uint8] | None = None
 
     @property

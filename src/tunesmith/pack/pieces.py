@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.branches import split, starts_and_ends
+from tunesmith.branches import longest_of, split, starts_and_ends
 from tunesmith.errors import ConfigError
 from tunesmith.pack.fit import IntArray
 from tunesmith.types import LINEAR, BranchArray, Rendered
@@ -72,9 +72,9 @@ def trees_of(rendered: Rendered) -> list[Rendered]:
     num_trees = int(trees_B.max()) + 1
     if num_trees == 1:
         return [rendered]
-    trees_T = np.repeat(trees_B, ends_B - starts_B)
+    trees_T, longest = np.repeat(trees_B, ends_B - starts_B), longest_of(rendered)
     return [
-        _tree(rendered, np.flatnonzero(trees_T == tree), rendered.branches[trees_B == tree])
+        replace(_tree(rendered, np.flatnonzero(trees_T == tree), rendered.branches[trees_B == tree]), longest=longest)
         for tree in range(num_trees)
     ]
 
@@ -88,14 +88,15 @@ def _tree(rendered: Rendered, places: IntArray, branches: BranchArray) -> Render
 def wrapped(rendered: Rendered, row_tokens: int) -> list[Rendered]:
     """A plain sequence cut into consecutive pieces of `row_tokens`, the last one shorter; every token stays.
 
-    The first token of a later piece has nothing before it to be predicted from, so its loss weight becomes 0.0.
+    The first token of a later piece has nothing before it to be predicted from, so its loss weight becomes 0.0. To
+    training each piece is a conversation of its own, and as long as it is.
     """
     pieces = []
     for start in range(0, rendered.num_tokens, row_tokens):
         piece = _taken(rendered, slice(start, start + row_tokens), LINEAR)
         weights = piece.loss_weights.copy()
         weights[: start > 0] = 0.0
-        pieces.append(replace(piece, loss_weights=weights))
+        pieces.append(replace(piece, loss_weights=weights, longest=0))
     return pieces
 
 

@@ -36,15 +36,17 @@ def pack_rows(
 def row_of(members: Sequence[Rendered], epochs: Sequence[int]) -> Row:
     """One row with these conversations, in this order, each in the pass over the data that `epochs` says."""
     parts = [each.parts for each in members if each.parts is not None]
+    positions = [positions_of(each.branches, each.num_tokens) for each in members]
     return Row(
         tokens=np.concatenate([each.tokens for each in members]).astype(np.int32),
         loss_weights=np.concatenate([each.loss_weights for each in members]).astype(np.float32),
-        positions=np.concatenate([positions_of(each.branches, each.num_tokens) for each in members]),
+        positions=np.concatenate(positions),
         segments=np.repeat(np.arange(len(members), dtype=np.int32), [each.num_tokens for each in members]),
         branches=joined_branches(members),
         conversation_ids=tuple(each.conversation_id for each in members),
         sources=tuple(each.source for each in members),
         epochs=tuple(epochs),
+        longest=tuple(each.longest or int(own.max()) + 1 for each, own in zip(members, positions, strict=True)),
         parts=np.concatenate(parts) if len(parts) == len(members) else None,
     )
 

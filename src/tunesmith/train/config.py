@@ -249,6 +249,34 @@ class LossConfig(Config):
         return self != LossConfig(chunk_tokens=self.chunk_tokens)
 
 
+class NoiseConfig(Config):
+    """Noise on the hidden states while training, against overfitting to few examples."""
+
+    kind: Literal["none", "uniform", "gaussian"] = "none"
+    """Uniform (NEFTune, Jain et al. 2023), or Gaussian of the same variance."""
+
+    alpha: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    """Strength: uniform noise lies within alpha / sqrt(tokens of the conversation x width of the model)."""
+
+    where: Literal["embeddings", "layers"] = "embeddings"
+    """On the embedded tokens, or on what enters each layer."""
+
+    over_steps: Literal["constant", "linear", "cosine"] = "constant"
+    """The strength over the course of training: unchanged, or down to nothing along a line or a cosine."""
+
+    over_layers: Literal["constant", "falling", "rising"] = "constant"
+    """The strength over the layers: the same at all, full at the first and less at each, or rising to full at the
+    last."""
+
+    @model_validator(mode="after")
+    def _fields_are_read(self) -> Self:
+        if self.kind == "none" and (self.alpha, self.where, self.over_steps) != (5.0, "embeddings", "constant"):
+            raise ValueError('the other fields of noise are not read with kind "none"; set kind to uniform or gaussian')
+        if self.where != "layers" and self.over_layers != "constant":
+            raise ValueError('over_layers is for noise at the layers; set where = "layers", or leave it out')
+        return self
+
+
 class TrainConfig(Config):
     """How the model learns."""
 
@@ -277,6 +305,9 @@ class TrainConfig(Config):
     loss: LossConfig = LossConfig()
     """The loss of a supervised token."""
 
+    noise: NoiseConfig = NoiseConfig()
+    """Noise on the hidden states."""
+
     epochs: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Passes over the data; may be a fraction."""
 
@@ -296,7 +327,7 @@ class TrainConfig(Config):
     """Where metrics are copied to beside metrics.jsonl; each is an extra of its own name."""
 
     seed: int = Field(default=0, ge=0)
-    """Seed of the adapter's initial weights and of dropout."""
+    """Seed of the adapter's initial weights, of noise and of dropout."""
 
     @model_validator(mode="after")
     def _fitting_adapter(self) -> Self:

@@ -82,6 +82,7 @@ def alone(row: Row, segment: int) -> Row:
         conversation_ids=row.conversation_ids[segment : segment + 1],
         sources=row.sources[segment : segment + 1],
         epochs=row.epochs[segment : segment + 1],
+        longest=row.longest[segment : segment + 1],
         parts=None if row.parts is None else row.parts[first:last],
     )
 

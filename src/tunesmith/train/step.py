@@ -11,6 +11,7 @@ import torch
 
 from tunesmith.errors import TrainError
 from tunesmith.train.failures import failure, not_finite_gradient, not_finite_loss
+from tunesmith.train.noise import noisy
 from tunesmith.train.objectives.objective import Objective, RowLoss
 from tunesmith.train.optim import Optimizer
 from tunesmith.train.plan import Plan
@@ -77,13 +78,15 @@ def train_step(engine: Engine, batch: Batch, step: int) -> Step:
 
 def _row(engine: Engine, row: Row, normalizer: float, batch: Batch, step: int) -> RowLoss:
     """Add a row's gradient. A row without a supervised token adds nothing: it is context for nobody."""
-    found = engine.objective.row_loss(engine.model, row)
-    if found.losses_S.numel() == 0:
-        return found._replace(total=found.total.detach())
-    if not math.isfinite(found.total.item()):
-        blame = not_finite_loss(engine.objective, engine.model, row, found)
-        raise failure(blame, len(batch.conversation_ids), step, engine.model, engine.folder)
-    torch.autograd.backward(found.total / normalizer)
+    config = engine.plan.config
+    with noisy(engine.model, row, config.noise, config.seed, step / engine.plan.num_steps):
+        found = engine.objective.row_loss(engine.model, row)
+        if found.losses_S.numel() == 0:
+            return found._replace(total=found.total.detach())
+        if not math.isfinite(found.total.item()):
+            blame = not_finite_loss(engine.objective, engine.model, row, found)
+            raise failure(blame, len(batch.conversation_ids), step, engine.model, engine.folder)
+        torch.autograd.backward(found.total / normalizer)
     engine.optimizer.collect_gradients()
     return found._replace(total=found.total.detach())
 
