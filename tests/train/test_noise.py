@@ -56,7 +56,7 @@ def test_layout_never_changes_a_tokens_noise(row_tokens, layout, seed, config):
     """Rows of any size, conversations whole or as trees apart, with shared prefixes or each sequence by itself."""
     examples = [*rendered(6, seed), *trees(4, seed, num_branches=6, longest=18)]
     expected = vectors(pack_rows(examples, 10_000), config)
-    asked = PackConfig(row_tokens=row_tokens, layout=layout, batch_conversations=3)
+    asked = PackConfig(row_tokens=row_tokens, layout=layout, batch_conversations=10)
     packed = [row for batch in pack(asked, examples, 1.0, "data") for row in batch.rows]
     assert_equal_vectors(vectors(packed, config), expected)
     apart = [piece for each in examples for piece in split(each)]
