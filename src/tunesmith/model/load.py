@@ -5,13 +5,17 @@ import importlib.util
 import io
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tunesmith.errors import MissingExtra, ModelError
 from tunesmith.files import atomic_folder
 from tunesmith.model import ModelConfig, copy_tokenizer, model_folder
+
+if TYPE_CHECKING:
+    from tunesmith.model.scratch import Architecture
+    from tunesmith.model.tokenizer import Tokenizer
 
 try:
     import transformers
@@ -142,6 +146,29 @@ def write_merged(config: ModelConfig, adapter: Path, folder: Path) -> None:
     with atomic_folder(folder) as temporary, _quiet():
         model.cpu().save_pretrained(temporary)
         copy_tokenizer(model_folder(config), temporary)
+
+
+def write_random_llama(shape: "Architecture", tokenizer: "Tokenizer", seed: int, folder: Path) -> None:
+    """Write a Llama with random weights, in float32, for the vocabulary of `tokenizer`; a function of the seed."""
+    backend = tokenizer.backend
+    last = max(backend.get_vocab(with_added_tokens=True).values())
+    ends = {name: backend.token_to_id(text) for name, text in tokenizer.special.items()}
+    config = transformers.LlamaConfig(
+        vocab_size=last + 1,
+        hidden_size=shape.width,
+        num_hidden_layers=shape.num_layers,
+        num_attention_heads=shape.num_heads,
+        num_key_value_heads=shape.num_heads,
+        intermediate_size=shape.mlp_width,
+        max_position_embeddings=shape.max_tokens,
+        tie_word_embeddings=True,
+        bos_token_id=ends.get("bos_token"),
+        eos_token_id=ends.get("eos_token"),
+        pad_token_id=None,  # else its embedding, often that of the stop token, would be zero and never learn
+    )
+    with torch.random.fork_rng(devices=[]), _quiet():
+        torch.manual_seed(seed)
+        transformers.LlamaForCausalLM(config).save_pretrained(folder)
 
 
 def convert_weights(gguf: Path, folder: Path) -> None:
