@@ -234,12 +234,12 @@ def chain_problems(phases: tuple[Phase, ...]) -> list[str]:
         if phase.optimizer == "keep" and not _same_weights(before, phase):
             problems.append(
                 f"{where}.optimizer = keep needs the same weights to be trained by the same optimizer as in "
-                f"{before.name}: equal train.method and train.optimizer, and no merged adapter; else set it to reset"
+                f"{before.name}: equal train.method, train.freeze, train.optimizer, and no merged adapter; else reset"
             )
     return problems
 
 
 def _same_weights(before: Phase, phase: Phase) -> bool:
-    if before.train.method != phase.train.method or before.train.optimizer != phase.train.optimizer:
+    if any(getattr(before.train, name) != getattr(phase.train, name) for name in ("method", "optimizer", "freeze")):
         return False
     return phase.train.method != "lora" or phase.adapter == "continue"

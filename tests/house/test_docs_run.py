@@ -61,7 +61,8 @@ def test_commands_run(page, in_tmp, tiny_model_folder, monkeypatch):
     """cli.md is left out: its examples name files of the reader's; `test_help.py` parses them."""
     monkeypatch.setattr(embedded, "embedded_folder", lambda name: tiny_model_folder)
     monkeypatch.setattr(embedded, "embedded_tokenizer", lambda name: tiny_model_folder)
-    (in_tmp / "examples").symlink_to(REPOSITORY / "examples")
+    for shipped in ("examples", "recipes"):
+        (in_tmp / shipped).symlink_to(REPOSITORY / shipped)
     for line in commands_of(page):
         if not is_ours(line):
             continue

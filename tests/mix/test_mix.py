@@ -242,3 +242,10 @@ def test_the_tree_counts_what_is_in_the_mix():
     drawn = draw(tree)
     assert drawn[1].startswith("├─ main") and drawn[2].startswith("└─ replay")
     assert "mark-replay" in drawn[2] and "share 0.1" in drawn[2]
+
+
+def test_equal_ids_of_two_sources_stay_apart():
+    rendered = Sized("line", [9, 9])
+    parts = [Part(PartConfig(name=name), rendered, name) for name in ("main", "other")]
+    names = sorted(each.conversation_id for each in mix(MixConfig(), parts))
+    assert names == ["line0", "line1", "other/line0", "other/line1"]

@@ -24,7 +24,7 @@ class Mixed(Sequence[Rendered]):
     `lengths` and `supervised` (int64 [M]) are the tokens and supervised tokens of each visit, `epochs` (int64 [M])
     counts from 0 how often its source has been gone through before, and `pass_ends` (int64 [P]) is where each pass
     over the main data ends. `sources` and `indices` (int64 [M]) are the mix itself. A conversation that is visited
-    twice has another epoch each time.
+    twice has another epoch each time; those of other sources than the first are named SOURCE/ID.
     """
 
     def __init__(self, config: MixConfig, parts: Sequence[Part], epochs: float) -> None:
@@ -94,7 +94,10 @@ class Mixed(Sequence[Rendered]):
             return [self[position] for position in range(*index.indices(len(self)))]
         part = self.parts[int(self.sources[index])]
         rendered: Rendered = part.rendered[int(self.indices[index])]
-        return replace(rendered, source=part.config.name)
+        # Files of two sources may number their conversations alike.
+        name = part.config.name
+        identifier = rendered.conversation_id if part is self.parts[0] else f"{name}/{rendered.conversation_id}"
+        return replace(rendered, source=name, conversation_id=identifier)
 
 
 def _numbers(part: Part) -> NDArray[np.float64]:

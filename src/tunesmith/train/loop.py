@@ -46,7 +46,7 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
     objective = make_objective(config, model, head, is_continued=plan.start != Start())
     plan, peak = settle_rate(plan, model, objective, batches, folder)
     optimizer = make_optimizer(model, config.optimizer, config.seed)
-    begin(plan.start, optimizer, base_folder)
+    begin(plan.start, optimizer, model)
     schedule = Schedule(config.schedule, plan.num_steps, plan.num_warmup, peak)
     engine = Engine(plan, model, optimizer, schedule, objective, folder)
     step, notes = _resume(folder, engine, batches)

@@ -115,7 +115,7 @@ def sweep(plan: Plan, model: Any, objective: Objective, batches: Stream[Batch]) 
 def _steps(plan: Plan, model: Any, objective: Objective, rows: Sequence[Batch]) -> Iterator[tuple[float, float]]:
     """Step by step: the rate, and the loss of the step's row before it moves the weights."""
     optimizer = make_optimizer(model, plan.config.optimizer, plan.config.seed)
-    begin(plan.start, optimizer, Path(model.config._name_or_path))
+    begin(plan.start, optimizer, model)
     with Progress("range test", NUM_STEPS) as progress:
         for number in range(NUM_STEPS):
             rate = LOWEST * (HIGHEST / LOWEST) ** (number / (NUM_STEPS - 1))

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from tunesmith.errors import TrainError
@@ -19,17 +20,17 @@ def lay_weights(start: Start, model: Any) -> None:
 
     Raises TrainError where the phase before trained others.
     """
-    if start.weights is None:
-        return
-    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    for name, weight in trained_weights(start.weights, list(parameters)).items():
-        parameters[name].data.copy_(weight)
+    found = _trained_before(start, model)
+    for name, parameter in model.named_parameters():
+        if name in found:
+            parameter.data.copy_(found[name])
 
 
-def begin(start: Start, optimizer: Optimizer, base: Path) -> None:
-    """Put what `start` names into the optimizer and the model, or the exact weights of the model's folder `base`.
+def begin(start: Start, optimizer: Optimizer, model: Any) -> None:
+    """Let the optimizer begin with the state that `start` names, else with the weights of the phase before, else with
+    the exact weights of the model's folder.
 
-    Raises TrainError where it does not fit.
+    Raises TrainError where a state is not there, or belongs to other weights.
     """
     if start.state is not None:
         drawn = random_states()
@@ -43,9 +44,20 @@ def begin(start: Start, optimizer: Optimizer, base: Path) -> None:
         _check_names(start.state, optimizer.names, {name.removeprefix("weight/") for name in saved.tensors})
         optimizer.restore(saved.tensors)
     elif start.weights is not None:
-        optimizer.load_weights(trained_weights(start.weights, optimizer.names))
+        optimizer.load_weights(_trained_before(start, model))
     elif any(parameter.dtype != torch.float32 for parameter in optimizer.parameters):
-        optimizer.load_weights(_exact_weights(base, optimizer))
+        optimizer.load_weights(_exact_weights(Path(model.config._name_or_path), optimizer))
+
+
+def _trained_before(start: Start, model: Any) -> dict[str, Tensor]:
+    """The weights of the phase before that this one trains too, in float32, by name; none where there was none."""
+    if start.weights is None:
+        return {}
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    is_adapter = (start.weights / "adapter_config.json").is_file()
+    found = _of_adapter(start.weights, model, names) if is_adapter else _of_model(start.weights, model)
+    _check_names(start.weights, names, found)
+    return {name: found[name] for name in names}
 
 
 def _exact_weights(base: Path, optimizer: Optimizer) -> dict[str, Tensor]:
@@ -64,17 +76,20 @@ def _exact_weights(base: Path, optimizer: Optimizer) -> dict[str, Tensor]:
     return found
 
 
-def trained_weights(folder: Path, names: Sequence[str]) -> dict[str, Tensor]:
-    """The weights `names` of a finished training, in float32, from its adapter or its whole model."""
-    found: dict[str, Tensor] = {}
-    # Adapter files leave out the adapter's name, which peft gives every weight of it.
-    wanted = {name.replace(".default.", "."): name for name in names}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            for key in wanted.keys() & set(file.keys()):
-                found[wanted[key]] = file.get_tensor(key).float()
-    _check_names(folder, names, found.keys())
-    return found
+def _of_adapter(folder: Path, model: Any, names: Sequence[str]) -> dict[str, Tensor]:
+    """The weights of a peft adapter, by their names in the model. peft itself says how it writes each name."""
+    from peft import get_peft_model_state_dict
+
+    numbers = {name: torch.tensor(number) for number, name in enumerate(names)}
+    written = get_peft_model_state_dict(model, state_dict=numbers, save_embedding_layers=False)
+    tensors = load_file(folder / "adapter_model.safetensors")
+    return {names[int(number)]: tensors[key].float() for key, number in written.items() if key in tensors}
+
+
+def _of_model(folder: Path, model: Any) -> dict[str, Tensor]:
+    """The weights of a whole model. Its own class reads them, as files may spell and join weights in other ways."""
+    whole = type(model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    return {name: parameter.detach() for name, parameter in whole.named_parameters()}
 
 
 def _check_names(folder: Path, names: Sequence[str], found: Collection[str]) -> None:

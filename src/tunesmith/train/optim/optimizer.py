@@ -1,6 +1,6 @@
 """The optimizer of a training: gradients in float32, clipping, the step, and everything that resuming needs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -101,7 +101,7 @@ class Optimizer:
         return [averaged(*pair, self._config) for pair in zip(keeper.weights, keeper.states, strict=True)]
 
     @torch.no_grad()
-    def load_weights(self, weights: dict[str, Tensor]) -> None:
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Begin with these weights, by name and in float32, rather than with those that the model was loaded with.
 
         A weight that is not among them stays as it is.
