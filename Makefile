@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test test-all check format reference templates build clean
+.PHONY: help quickstart test test-all check format reference templates families build clean
 
 help:
 	@echo "make quickstart   set up and run the shipped example end to end (minutes)"
@@ -21,6 +21,7 @@ help:
 	@echo "make format       let ruff mend what it can"
 	@echo "make reference    write docs/cli.md and docs/recipe.md from the code"
 	@echo "make templates    write docs/templates.md from real chat templates (SHARED=FOLDER)"
+	@echo "make families     write docs/families.md from tiny models of each family"
 	@echo "make build        the wheel, in dist/"
 	@echo "make clean        remove the virtual environment and what was built"
 
@@ -47,6 +48,9 @@ reference: $(VENV)/.dev
 
 templates: $(VENV)/.dev
 	$(BIN)/python scripts/template_table.py $(SHARED) docs/templates.md
+
+families: $(VENV)/.dev
+	$(BIN)/python scripts/family_table.py docs/families.md
 
 build: $(VENV)/.dev
 	$(BIN)/python -m build --wheel

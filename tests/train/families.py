@@ -116,7 +116,7 @@ TRAINED = (
     Family("OPT", "OPT", {"word_embed_proj_dim": 32, "ffn_dim": 48, "dropout": 0.0}, "learned positions, shifted"),
 )  # fmt: skip
 CARRIES = "layers of the kind {}, in which packed conversations would see each other"
-STATES = CARRIES.format("linear_attention")
+STATES = f"{CARRIES.format('linear_attention')}|packed conversations see each other"
 REFUSED = (
     Family("Qwen 3 Next", "Qwen3Next", {**EXPERTS, "head_dim": 8}, "linear attention", STATES),
     Family("LFM 2", "Lfm2", {"layer_types": ["conv", "full_attention"]}, "short convolutions", CARRIES.format("conv")),

@@ -260,6 +260,20 @@ def test_the_leak_check_catches_leaking_models(tiny_model_folder, monkeypatch, a
         prove_attention(network)
 
 
+@both
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_proof_catches_attention_that_is_not_the_models_own(tiny_model_folder, monkeypatch, attention, dtype):
+    """Scores that are scaled otherwise keep conversations apart, and are wrong all the same."""
+    network = model(tiny_model_folder, dtype, attention=attention)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)) * 0.2)
+    prove_attention(network)
+    monkeypatch.setattr("tunesmith.train.attention._scores", lambda query, scaling, options: Scores(2 * scaling))
+    with pytest.raises(TrainError, match=r"differ by .*% from those of transformers' own attention"):
+        prove_attention(network)
+
+
 # Layout
 
 

@@ -1,5 +1,9 @@
 """Every family of the table trains as exactly as Llama does, or is refused by name."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +27,12 @@ from tunesmith.types import Rendered
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 every = pytest.mark.parametrize("family", TRAINED, ids=lambda family: family.name)
+UNLIKE = {"Llama, tied head", "GPT-2", "Gemma 2", "gpt-oss"}
+unlike_fast = pytest.mark.parametrize(
+    "family",
+    [pytest.param(each, marks=() if each.name in UNLIKE else pytest.mark.slow, id=each.name) for each in TRAINED],
+)
+"""Every family, four that are unlike each other in the fast tests."""
 mixtures = [family for family in TRAINED if "experts" in family.has]
 
 
@@ -169,7 +179,7 @@ def merged_equals_adapter(folder, base_folder):
     return adapted
 
 
-@every
+@unlike_fast
 def test_an_adapter_resumes_to_the_same_bytes_loads_in_peft_and_merges(folders, family, tmp_path):
     def run(folder, die_at=None):
         def probe(step, network):
@@ -186,7 +196,7 @@ def test_an_adapter_resumes_to_the_same_bytes_loads_in_peft_and_merges(folders, 
     merged_equals_adapter(whole.path, folders(family))
 
 
-@every
+@unlike_fast
 def test_a_fully_trained_model_loads_in_plain_transformers(folders, family, tmp_path):
     network = model(folders(family))
     checkpoint = train(plan(2, method="full"), network, batches(rendered(4), 2), tmp_path)
@@ -200,7 +210,7 @@ def test_a_fully_trained_model_loads_in_plain_transformers(folders, family, tmp_
     assert any(not np.array_equal(saved[name], base[name]) for name in base)
 
 
-@every
+@unlike_fast
 @pytest.mark.parametrize(
     "options", [{}, {"adapter": {"kind": "dora", "rank": 4}}, {"method": "full"}, {"freeze": ["1"]}], ids=str
 )
@@ -220,3 +230,11 @@ def test_it_is_refused_by_name(folders, family):
     with pytest.raises(TrainError, match=family.refused) as refusal:
         prove_attention(model(folders(family)))
     assert family.classes.removesuffix("Text") in str(refusal.value)
+
+
+@pytest.mark.slow
+def test_the_table_of_the_docs_is_current(tmp_path):
+    root = Path(__file__).resolve().parents[2]
+    page = tmp_path / "families.md"
+    subprocess.run([sys.executable, root / "scripts" / "family_table.py", page], check=True, capture_output=True)
+    assert page.read_text() == (root / "docs" / "families.md").read_text(), "make families"
