@@ -290,7 +290,7 @@ def tuned(run: Run) -> Checkpoint:
 def train_seconds(run: Run) -> float:
     """Seconds in optimizer steps, those before an interruption included; 0 for the base."""
     path = run.dir.path / "train" / "metrics.jsonl"
-    return round(sum(step["seconds"] for _, step in read_jsonl(path)), 1) if path.exists() else 0.0
+    return round(sum(step.get("seconds", 0.0) for _, step in read_jsonl(path)), 1) if path.exists() else 0.0
 
 
 def judge(study: Study, run: Run, checkpoint: Checkpoint | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from builders import build_model, build_tokenizer
 from tunesmith.model import ModelConfig
 from tunesmith.model.load import load_model
 from tunesmith.pack import PackConfig, pack
-from tunesmith.train import TrainConfig
+from tunesmith.train import FunctionProbe, TrainConfig
 from tunesmith.train.attention import NAME
 from tunesmith.train.objectives.supervised import Supervised
 from tunesmith.train.optim import make_optimizer
@@ -86,6 +86,16 @@ def engine(network, folder, objective=None, **options):
 def one_step(network, rows, folder, step=0, **options):
     """One optimizer step on a prepared network."""
     return train_step(engine(network, folder, **options), Batch(tuple(rows), 0), step)
+
+
+def death(step):
+    """A probe that ends the process's work right after this step; never, for None."""
+
+    def die(now, network):
+        if now == step:
+            raise KeyboardInterrupt
+
+    return FunctionProbe("death", die, every_steps=1)
 
 
 def batches(examples, batch=4, row_tokens=64, epochs=1.0):

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from families import TRAINED
-from helpers import batches, model, plan, rendered
+from helpers import batches, death, model, plan, rendered
 from safetensors.torch import load_file
 
 from builders import build_model, build_tokenizer
@@ -196,16 +196,12 @@ def test_tokens_resume_to_the_same_bytes(tiny_model_folder, tmp_path):
     options = {"adapter": {"new_tokens": ["<|im_start|>"], "kind": "dora"}, "checkpoint_steps": 2}
 
     def run(folder, die_at=None):
-        def probe(step, network):
-            if step == die_at:
-                raise KeyboardInterrupt
-
         stream = batches(rendered(6), 2, epochs=2)
-        return train(plan(4, **options), model(tiny_model_folder), stream, folder, [probe])
+        return train(plan(4, **options), model(tiny_model_folder), stream, folder, [death(die_at)])
 
     whole = run(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "killed", die_at=2)
+        run(tmp_path / "killed", die_at=3)
     assert run(tmp_path / "killed").digest == whole.digest
 
 

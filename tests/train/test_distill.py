@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import batches, model, plan, rendered
+from helpers import batches, death, model, plan, rendered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -183,15 +183,12 @@ def test_a_killed_run_resumes_to_the_same_bytes(tiny_model_folder, teacher_folde
     options = {"objective": config(teacher_folder).objective, "checkpoint_steps": 2, "adapter": {"dropout": 0.1}}
 
     def run(folder, die_at):
-        def probe(step, network):
-            if step == die_at:
-                raise KeyboardInterrupt
-
-        return train(plan(6, **options), model(tiny_model_folder), batches(rendered(6), 2, epochs=2), folder, [probe])
+        stream = batches(rendered(6), 2, epochs=2)
+        return train(plan(6, **options), model(tiny_model_folder), stream, folder, [death(die_at)])
 
     whole = run(tmp_path / "whole", None)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "killed", 4)
+        run(tmp_path / "killed", 5)
     assert run(tmp_path / "killed", None).digest == whole.digest
 
 

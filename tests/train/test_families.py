@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from families import REFUSED, TRAINED, Family
-from helpers import batches, model, plan, rendered, row_loss, trees
+from helpers import batches, death, model, plan, rendered, row_loss, trees
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -182,16 +182,12 @@ def merged_equals_adapter(folder, base_folder):
 @unlike_fast
 def test_an_adapter_resumes_to_the_same_bytes_loads_in_peft_and_merges(folders, family, tmp_path):
     def run(folder, die_at=None):
-        def probe(step, network):
-            if step == die_at:
-                raise KeyboardInterrupt
-
         stream = batches(rendered(6), 2, epochs=2)
-        return train(plan(4, checkpoint_steps=2), model(folders(family)), stream, folder, [probe])
+        return train(plan(4, checkpoint_steps=2), model(folders(family)), stream, folder, [death(die_at)])
 
     whole = run(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "killed", die_at=2)
+        run(tmp_path / "killed", die_at=3)
     assert run(tmp_path / "killed").digest == whole.digest
     merged_equals_adapter(whole.path, folders(family))
 

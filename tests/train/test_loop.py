@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from helpers import batches, model, plan, rendered, row_loss, trees
+from helpers import batches, death, model, plan, rendered, row_loss, trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -169,14 +169,11 @@ def test_a_killed_run_resumes_to_the_same_bytes(tiny_model_folder, tmp_path, dro
     options = {"checkpoint_steps": 2, "adapter": {"dropout": dropout}}
 
     def straight_or_killed(folder, die_at):
-        def probe(step, network):
-            if step == die_at:
-                raise KeyboardInterrupt
-
-        return train(plan(9, **options), model(tiny_model_folder), batches(examples, 3, epochs=3), folder, [probe])
+        stream = batches(examples, 3, epochs=3)
+        return train(plan(9, **options), model(tiny_model_folder), stream, folder, [death(die_at)])
 
     whole = straight_or_killed(tmp_path / "whole", die_at=None)
-    for die_at in (2, 4, 6):
+    for die_at in (3, 5, 7):
         with pytest.raises(KeyboardInterrupt):
             straight_or_killed(tmp_path / "killed", die_at)
     resumed = straight_or_killed(tmp_path / "killed", die_at=None)
@@ -249,13 +246,9 @@ def test_the_models_own_dropout_is_in_force_and_resumes_exactly(tmp_path):
         asked = plan(4, method="full", checkpoint_steps=2)
         return train(asked, model(folder(rate)), batches(rendered(8), 2), tmp_path / name, probes)
 
-    def die(step, network):
-        assert network.training
-        raise KeyboardInterrupt
-
     whole = run(0.2, "whole")
     with pytest.raises(KeyboardInterrupt):
-        run(0.2, "killed", [die])
+        run(0.2, "killed", [death(3)])
     assert run(0.2, "killed").digest == whole.digest
     first = [json.loads((tmp_path / name / "metrics.jsonl").open().readline())["loss"] for name in ("whole", "killed")]
     run(0.0, "without")

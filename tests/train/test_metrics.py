@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tunesmith.errors import DataError, Interrupted
 from tunesmith.pack import PackConfig, pack, pack_rows
 from tunesmith.progress import Progress
-from tunesmith.train import TrainConfig, train
+from tunesmith.train import FunctionProbe, TrainConfig, train
 from tunesmith.train.adapter import prepare
 from tunesmith.train.conversation_losses import (
     ConversationLosses,
@@ -170,7 +170,13 @@ def test_interrupted_and_resumed_files_equal_those_of_one_run(tiny_model_folder,
             raise Cut
 
     with pytest.raises(Cut):
-        train(plan(len(stream), checkpoint_steps=2), model(tiny_model_folder), stream, parted, [dies])
+        train(
+            plan(len(stream), checkpoint_steps=2),
+            model(tiny_model_folder),
+            stream,
+            parted,
+            [FunctionProbe("cut", dies, every_steps=1)],
+        )
     for name in ("metrics.jsonl", "conversation_losses.jsonl"):
         with (parted / name).open("a") as file:
             file.write('{"step": 5, "id": "x", "loss": 1, "epoch": 0, "num_supervised": 1}\n{"step": 6, "to')
@@ -186,10 +192,12 @@ def test_the_plot_is_drawn_at_the_end_and_on_interruption(tiny_model_folder, tmp
     stream = batches(rendered(12), batch=4, epochs=2.0)
 
     def stops_here(step, network):
-        raise Interrupted("enough")
+        if step == 2:
+            raise Interrupted("enough")
 
+    probe = FunctionProbe("stop", stops_here, every_steps=2)
     with pytest.raises(Interrupted):
-        train(plan(6, checkpoint_steps=2), model(tiny_model_folder), stream, tmp_path / "part", [stops_here])
+        train(plan(6, checkpoint_steps=2), model(tiny_model_folder), stream, tmp_path / "part", [probe])
     assert (tmp_path / "part" / "loss.svg").exists()
 
 

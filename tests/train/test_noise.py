@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from helpers import batches, model, plan, rendered, row_loss, trees
+from helpers import batches, death, model, plan, rendered, row_loss, trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.checkpoint import checkpoint
@@ -253,16 +253,13 @@ def test_the_noise_of_a_step_fades_as_its_schedule_says(tiny_model_folder):
 def test_a_killed_noisy_run_resumes_to_the_same_bytes(tiny_model_folder, tmp_path, where):
     noise = {"kind": "uniform", "alpha": 20.0, "where": where, "over_steps": "cosine"}
 
-    def die(step, network):
-        raise KeyboardInterrupt
-
     def run(name, probes=(), **options):
         asked = plan(6, checkpoint_steps=3, **options)
-        return train(asked, model(tiny_model_folder), batches(trees(6), 2, 300), tmp_path / name, probes)
+        return train(asked, model(tiny_model_folder), batches(trees(6), 2, 300, 2.0), tmp_path / name, probes)
 
     whole = run("whole", noise=noise)
     with pytest.raises(KeyboardInterrupt):
-        run("killed", [die], noise=noise)
+        run("killed", [death(4)], noise=noise)
     assert run("killed", noise=noise).digest == whole.digest
     assert run("silent").digest != whole.digest
     losses = [json.loads(line)["loss"] for line in (tmp_path / "whole" / "metrics.jsonl").open()]

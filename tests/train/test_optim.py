@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import batches, fresh_model, model, plan, rendered, row_loss
+from helpers import batches, death, fresh_model, model, plan, rendered, row_loss
 from safetensors.torch import load_file, save_file
 
 from tunesmith.errors import ConfigError, MissingExtra, TrainError
@@ -351,18 +351,14 @@ def test_a_killed_run_of_every_kind_resumes_to_the_same_bytes(choices, tiny_mode
     options = {"checkpoint_steps": 2, "method": "full", "optimizer": choices, "schedule": {"kind": "constant"}}
 
     def trained(folder, die_at):
-        def probe(step, network):
-            if step == die_at:
-                raise KeyboardInterrupt
-
         network = model(tiny_model_folder, "bfloat16")
         return train(
-            plan(5, learning_rate=1e-3, **options), network, batches(rendered(4), 2, epochs=3), folder, [probe]
+            plan(5, learning_rate=1e-3, **options), network, batches(rendered(4), 2, epochs=3), folder, [death(die_at)]
         )
 
     whole = trained(tmp_path / "whole", None)
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "killed", 2)
+        trained(tmp_path / "killed", 3)
     assert trained(tmp_path / "killed", None).digest == whole.digest
 
 

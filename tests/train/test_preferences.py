@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import batches, model, plan, rendered
+from helpers import batches, death, model, plan, rendered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -239,15 +239,12 @@ def test_a_killed_run_resumes_to_the_same_bytes(tiny_model_folder, tmp_path, met
     config = {"method": method, "objective": objective("dpo"), "checkpoint_steps": 2}
 
     def run(folder, die_at):
-        def probe(step, network):
-            if step == die_at:
-                raise KeyboardInterrupt
-
-        return train(plan(6, **config), model(tiny_model_folder), batches(made(6), 2, 200, 2.0), folder, [probe])
+        stream = batches(made(6), 2, 200, 2.0)
+        return train(plan(6, **config), model(tiny_model_folder), stream, folder, [death(die_at)])
 
     whole = run(tmp_path / "whole", None)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "killed", 4)
+        run(tmp_path / "killed", 5)
     assert run(tmp_path / "killed", None).digest == whole.digest
 
 

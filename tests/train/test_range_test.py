@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from helpers import batches, model, rendered
+from helpers import batches, death, model, rendered
 from safetensors.torch import load_file
 
 from tunesmith.errors import ConfigError, TrainError
@@ -119,15 +119,11 @@ def test_a_resumed_run_reads_the_rate_it_found(tiny_model_folder, tmp_path, shor
     plan = plan_of(tiny_model_folder, checkpoint_steps=2)
 
     def trained(folder, die_at):
-        def probe(step, network):
-            if step == die_at:
-                raise KeyboardInterrupt
-
-        return train(plan, model(tiny_model_folder), stream(), folder, [probe])
+        return train(plan, model(tiny_model_folder), stream(), folder, [death(die_at)])
 
     whole = trained(tmp_path / "whole", None)
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "killed", 2)
+        trained(tmp_path / "killed", 3)
     monkeypatch.setattr(range_test, "sweep", lambda *_: pytest.fail("the rate was searched again"))
     assert trained(tmp_path / "killed", None).digest == whole.digest
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from helpers import batches, model, plan, rendered
+from helpers import batches, death, model, plan, rendered
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from transformers import get_cosine_with_min_lr_schedule_with_warmup, get_linear_schedule_with_warmup, get_wsd_schedule
@@ -114,15 +114,13 @@ def test_a_killed_run_with_a_warmup_in_tokens_resumes_to_the_same_bytes(tiny_mod
     options = {"checkpoint_steps": 2, "schedule": {"warmup": "300 tokens"}}
 
     def trained(folder, die_at):
-        def probe(step, network):
-            if step == die_at:
-                raise KeyboardInterrupt
-
-        return train(plan(6, **options), model(tiny_model_folder), batches(rendered(8), 3, epochs=3), folder, [probe])
+        return train(
+            plan(6, **options), model(tiny_model_folder), batches(rendered(8), 3, epochs=3), folder, [death(die_at)]
+        )
 
     whole = trained(tmp_path / "whole", None)
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "killed", 2)
+        trained(tmp_path / "killed", 3)
     assert trained(tmp_path / "killed", None).digest == whole.digest
     lines = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").open()]
     seen = 0

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.train.config import (
     AdapterConfig,
+    AverageConfig,
     DistillConfig,
+    EarlyStopConfig,
     LossConfig,
     NoiseConfig,
     ObjectiveConfig,
     OptimizerConfig,
     PreferenceConfig,
+    SamplesConfig,
     ScheduleConfig,
     TrainConfig,
+    ValidationConfig,
 )
+from tunesmith.train.probe import FunctionProbe, Probe
 from tunesmith.types import Batch, Checkpoint, Stream
 
 if TYPE_CHECKING:
@@ -26,15 +31,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdapterConfig",
+    "AverageConfig",
     "DistillConfig",
+    "EarlyStopConfig",
+    "FunctionProbe",
     "LossConfig",
     "NoiseConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
     "PreferenceConfig",
+    "Probe",
+    "SamplesConfig",
     "ScheduleConfig",
     "Start",
     "TrainConfig",
+    "ValidationConfig",
     "train",
 ]
 
@@ -51,12 +62,12 @@ class Start:
     state: Path | None = None
 
 
-def train(plan: "Plan", model: Any, batches: Stream[Batch], folder: Path, probes: Sequence[Any] = ()) -> Checkpoint:
+def train(plan: "Plan", model: Any, batches: Stream[Batch], folder: Path, probes: Sequence[Probe] = ()) -> Checkpoint:
     """Train `model` on `batches` as `plan` says, in `folder`, resuming from its newest checkpoint if there is one.
 
-    Each probe is called as `probe(step, model)` after every checkpoint. Returns the final checkpoint, whose folder
-    is `folder/final`. Raises TrainError on a NaN or infinite loss, naming the conversations; raises Interrupted on
-    Ctrl-C, after saving.
+    Each probe is measured before the first step, every so many steps, and after the last one. Returns the final
+    checkpoint, whose folder is `folder/final`. Raises TrainError on a NaN or infinite loss, naming the conversations,
+    and on a full disk; ConfigError where `train.score` names no probe; Interrupted on Ctrl-C, after saving.
     """
     from tunesmith.train.loop import run_training
 

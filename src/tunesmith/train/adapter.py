@@ -12,7 +12,6 @@ from tunesmith.errors import TrainError
 from tunesmith.files import atomic_folder, folder_digest, read_json, write_json
 from tunesmith.model import copy_tokenizer
 from tunesmith.train import TrainConfig
-from tunesmith.train.optim import Optimizer
 from tunesmith.train.targets import adapter_targets, freeze
 from tunesmith.types import Checkpoint
 
@@ -98,10 +97,9 @@ def token_ids(folder: Path, tokens: tuple[str, ...]) -> list[int]:
 
 
 def save_final(
-    model: Any, optimizer: Optimizer, config: TrainConfig, base_folder: Path, folder: Path, step: int
+    model: Any, trained: dict[str, Tensor], config: TrainConfig, base_folder: Path, folder: Path, step: int
 ) -> Checkpoint:
-    """Write the tuned weights, in fp32, as a peft adapter folder or a whole model folder, atomically."""
-    trained = optimizer.final_weights()
+    """Write the `trained` weights, in fp32, as a peft adapter folder or a whole model folder, atomically."""
     with atomic_folder(folder) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if config.method == "lora":

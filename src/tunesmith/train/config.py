@@ -277,6 +277,61 @@ class NoiseConfig(Config):
         return self
 
 
+class ValidationConfig(Config):
+    """Conversations set apart from training, on which the loss is measured while it goes on."""
+
+    size: float = Field(default=0, ge=0, allow_inf_nan=False)
+    """How much of the training data to set apart: a fraction below 1, or a count from 1 on."""
+
+    every_steps: int = Field(default=50, ge=1)
+    """Optimizer steps between measurements; there is one before the first step and one after the last, too."""
+
+    seed: int = Field(default=0, ge=0)
+    """Seed of the choice."""
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        if self.size >= 1 and self.size != int(self.size):
+            raise ValueError(f"size is a fraction below 1 or a whole count from 1 on, not {self.size}")
+        return self
+
+
+class EarlyStopConfig(Config):
+    """When training ends before its last step."""
+
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many measurements of train.score in a row without a gain; by default never."""
+
+    min_gain: float = Field(default=0.0, ge=0)
+    """A gain is more than this over the best score so far."""
+
+
+class AverageConfig(Config):
+    """Which average of the weights becomes the result, where final = "average"."""
+
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Decay a step of an exponential moving average; by default the last states are averaged equally instead."""
+
+    states: int = Field(default=5, ge=2)
+    """Without ema_decay: how many states are averaged, the final one and those at the newest checkpoints."""
+
+
+class SamplesConfig(Config):
+    """Prompts that the model answers while it trains, so that a person can see what changes."""
+
+    prompts: tuple[str, ...] = ()
+    """What a user says, one message each."""
+
+    path: str | None = None
+    """A text file with more prompts, one a line."""
+
+    every_steps: int = Field(default=50, ge=1)
+    """Optimizer steps between answers; the first are given before training, the last after it."""
+
+    max_tokens: int = Field(default=64, ge=1)
+    """The longest answer."""
+
+
 class TrainConfig(Config):
     """How the model learns."""
 
@@ -320,6 +375,27 @@ class TrainConfig(Config):
     keep_checkpoints: int = Field(default=2, ge=1)
     """How many of the newest checkpoints are kept; with two or more, a damaged one is no loss."""
 
+    validation: ValidationConfig = ValidationConfig()
+    """Conversations set apart to measure the loss on."""
+
+    score: str = "validation_loss"
+    """What early stopping and the best states go by: validation_loss, or the name of a probe handed to `train`."""
+
+    early_stop: EarlyStopConfig = EarlyStopConfig()
+    """When training ends before its last step."""
+
+    keep_best: int = Field(default=0, ge=0)
+    """How many of the best states by `score` are kept in best/, as loadable weights."""
+
+    final: Literal["last", "best", "average"] = "last"
+    """Which weights are the result: the last ones, the best by `score`, or an average."""
+
+    average: AverageConfig = AverageConfig()
+    """The average, where final = "average"."""
+
+    samples: SamplesConfig = SamplesConfig()
+    """Prompts that the model answers while it trains."""
+
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
 
@@ -354,4 +430,17 @@ class TrainConfig(Config):
                 "loss.kind, loss.label_smoothing and loss.z_loss are for supervised training; "
                 f"they do not go with objective.kind {self.objective.kind!r}"
             )
+        return self
+
+    @property
+    def needed_scores(self) -> tuple[str, ...]:
+        """The names of the scores that something goes by."""
+        by_score = self.early_stop.patience is not None or self.keep_best > 0 or self.final == "best"
+        by_loss = self.schedule.kind == "plateau"
+        return (*((self.score,) if by_score else ()), *(("validation_loss",) if by_loss else ()))
+
+    @model_validator(mode="after")
+    def _check_average(self) -> Self:
+        if self.average != AverageConfig() and self.final != "average":
+            raise ValueError('average: is read only where final = "average"; set that too, or leave average out')
         return self

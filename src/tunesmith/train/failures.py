@@ -104,13 +104,14 @@ def failure(blame: Blame, num_in_step: int, step: int, model: Any, folder: Path)
         who = f"{num_bad} of the step's {num_in_step} conversations, each also when it is tried alone"
     return TrainError(
         f"{blame.what} at step {step + 1}; the weights were not moved. To blame: {who}:\n"
-        f"{_listed(blame.rows, model)}\n"
+        f"{listed(blame.rows, model)}\n"
         f"Last good checkpoint: {kept[-1] if kept else 'none yet'}. Look at these conversations with `tunesmith "
         "show`, take them out, or lower train.learning_rate"
     )
 
 
-def _listed(rows: tuple[Row, ...], model: Any) -> str:
+def listed(rows: tuple[Row, ...], model: Any) -> str:
+    """The conversations, each in a row of its own, with the text of the first few."""
     read = text_reader(model)
     lines = [f"  {row.conversation_ids[0]}: {read(row)}" for row in rows[:NUM_SHOWN]]
     more = [row.conversation_ids[0] for row in rows[NUM_SHOWN:]]

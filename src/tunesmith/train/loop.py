@@ -6,38 +6,57 @@ what it came to, save from time to time, and save the result.
 
 import json
 import math
+import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tunesmith.errors import Interrupted
-from tunesmith.files import atomic_write
+from tunesmith.files import atomic_folder, atomic_write, folder_digest
 from tunesmith.progress import Progress
 from tunesmith.train import Start
 from tunesmith.train.adapter import prepare, save_final
+from tunesmith.train.averaging import Average, average_of
 from tunesmith.train.checkpoint import load_newest, room_for, save_checkpoint
 from tunesmith.train.conversation_losses import cut_losses
 from tunesmith.train.environment import environment, what_changed
 from tunesmith.train.head import find_head
+from tunesmith.train.judge import Judge, measure
 from tunesmith.train.objectives.make import make_objective
 from tunesmith.train.optim import make_optimizer
 from tunesmith.train.plan import Plan
+from tunesmith.train.probe import VALIDATION_LOSS, Probe
 from tunesmith.train.proof import prove_attention
 from tunesmith.train.range_test import settle_rate
 from tunesmith.train.schedule import Schedule
 from tunesmith.train.start import begin, lay_weights
 from tunesmith.train.step import Engine, train_step
+from tunesmith.train.validation import share_objective
 from tunesmith.train.watch import Watch, shown
 from tunesmith.types import Batch, Checkpoint, Stream
 
 
-def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, probes: Sequence[Any]) -> Checkpoint:
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One training under way: what moves the weights, what watches, and where the data stand."""
+
+    engine: Engine
+    batches: Stream[Batch]
+    judge: Judge
+    average: Average | None
+    base_folder: Path
+
+
+def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, probes: Sequence[Probe]) -> Checkpoint:
     """See `tunesmith.train.train`. `model` was loaded with the attention of `tunesmith.train.attention`."""
     config = plan.config
+    judge = Judge(config, probes, folder / "best")
     base_folder = Path(model.config._name_or_path)
     prove_attention(model)
     model = prepare(model, config)
@@ -49,7 +68,10 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
     begin(plan.start, optimizer, model)
     schedule = Schedule(config.schedule, plan.num_steps, plan.num_warmup, peak)
     engine = Engine(plan, model, optimizer, schedule, objective, folder)
-    step, notes = _resume(folder, engine, batches)
+    share_objective(probes, objective)
+    average = average_of(config, optimizer.final_weights(), folder / "averaged")
+    training = Training(engine, batches, judge, average, base_folder)
+    step, notes = _resume(training)
     with (
         Progress("train", plan.num_steps, start=step, metrics_path=folder / "metrics.jsonl") as progress,
         _stop_request() as stop,
@@ -57,51 +79,99 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
     ):
         for note in notes:
             progress.note(note)
+        if step == 0 and (measured := _measure(training, probes, 0)):
+            progress.advance(0, measured, step=0, **measured)
         for batch in batches:
-            if step >= plan.num_steps:
+            if step >= plan.num_steps or judge.is_over:
                 break
-            figures = watch.see(train_step(engine, batch, step))
+            done = train_step(engine, batch, step)
             step += 1
+            measured = _measure(training, probes, step)
+            figures = watch.see(done, measured)
             progress.advance(1, shown(figures), step=step, head=head.kind, **figures)
+            is_time = step % config.checkpoint_steps == 0 and step < plan.num_steps
+            if is_time and average is not None:
+                average.before_checkpoint(step, optimizer.final_weights())
+            if is_time or stop:
+                _save(training, step)
             if stop:
-                _save(folder, step, engine, batches)
                 raise Interrupted(
                     f"stopped at step {step:,} of {plan.num_steps:,}; run the same command again to go on"
                 )
-            if step % config.checkpoint_steps == 0 and step < plan.num_steps:
-                _save(folder, step, engine, batches)
-                for probe in probes:
-                    probe(step, model)
+        if judge.is_over:
+            progress.note(f"stopped early: {judge.reason}")
     if plan.keeps_state:
-        _save(folder, step, engine, batches)
-    with room_for(folder / "final", folder / "checkpoints"):
-        return save_final(model, optimizer, config, base_folder, folder / "final", step)
+        _save(training, step)
+    return _finish(training, step)
 
 
-def _save(folder: Path, step: int, engine: Engine, batches: Stream[Batch]) -> None:
+def _measure(training: Training, probes: Sequence[Probe], step: int) -> dict[str, float]:
+    """What happens beside training after step `step`: the average moves, probes measure, and judge and schedule take
+    note of what they found."""
+    engine, optimizer = training.engine, training.engine.optimizer
+    if step and training.average is not None:
+        training.average.after_step(step, optimizer.final_weights())
+    measured = measure(probes, step, step == engine.plan.num_steps, engine.model, optimizer.judged())
+    if step and VALIDATION_LOSS in measured:
+        engine.schedule.observe(measured[VALIDATION_LOSS])
+    if step:
+        training.judge.observe(
+            step, measured, lambda path: _save_weights(training, path, step, optimizer.final_weights())
+        )
+    return measured
+
+
+def _save_weights(training: Training, path: Path, step: int, weights: dict[str, Tensor]) -> Checkpoint:
+    engine = training.engine
+    with room_for(path, engine.folder / "checkpoints"):
+        return save_final(engine.model, weights, engine.plan.config, training.base_folder, path, step)
+
+
+def _finish(training: Training, step: int) -> Checkpoint:
+    """Write the result: the last weights, their average, or the best ones."""
+    engine, average, config = training.engine, training.average, training.engine.plan.config
+    final = engine.folder / "final"
+    if config.final == "best":
+        best_step, path = training.judge.best()
+        with room_for(final, engine.folder / "checkpoints"), atomic_folder(final) as temporary:
+            shutil.copytree(path, temporary, dirs_exist_ok=True)
+        return Checkpoint(final, best_step, folder_digest(final), config.method)
+    weights = engine.optimizer.final_weights()
+    return _save_weights(training, final, step, average.result(step, weights) if average else weights)
+
+
+def _save(training: Training, step: int) -> None:
+    """Save what resuming needs; what is no longer among the best goes only when a checkpoint knows of it."""
+    engine, average = training.engine, training.average
+    tensors = engine.optimizer.tensors() | (average.tensors() if average else {})
     facts = {
-        "batches": batches.state(),
+        "batches": training.batches.state(),
         "schedule": engine.schedule.state(),
+        "judge": training.judge.state(),
         "environment": environment(_device(engine.model)),
     }
-    save_checkpoint(
-        folder / "checkpoints", step, engine.optimizer.tensors(), facts, engine.plan.config.keep_checkpoints
-    )
+    save_checkpoint(engine.folder / "checkpoints", step, tensors, facts, engine.plan.config.keep_checkpoints)
+    training.judge.prune()
 
 
-def _resume(folder: Path, engine: Engine, batches: Stream[Batch]) -> tuple[int, list[str]]:
+def _resume(training: Training) -> tuple[int, list[str]]:
     """Restore the newest whole checkpoint and cut the metrics back to it.
 
     Returns its step (0 where there is none), and what a person should know about it.
     """
+    engine, folder = training.engine, training.engine.folder
     saved = load_newest(folder / "checkpoints")
     _cut_metrics(folder / "metrics.jsonl", saved.step if saved else 0)
     cut_losses(folder, saved.step if saved else 0)
     if saved is None:
+        training.judge.prune()
         return 0, []
+    training.batches.restore(saved.facts["batches"])
     engine.optimizer.restore(saved.tensors)
-    batches.restore(saved.facts["batches"])
     engine.schedule.restore(saved.facts["schedule"])
+    training.judge.restore(saved.facts["judge"])
+    if training.average is not None:
+        training.average.restore(saved.tensors)
     changed = what_changed(saved.facts["environment"], environment(_device(engine.model)))
     passed_over = [f"damaged, so {saved.path.name} is taken in its place: {each}" for each in saved.damaged]
     return saved.step, [*passed_over, *([changed] if changed else [])]

@@ -22,7 +22,7 @@ Lines = Sequence[Mapping[str, Any]]
 def write_loss_plot(folder: Path, num_warmup: int = 0) -> Path | None:
     """Draw `folder/metrics.jsonl` into `folder/loss.svg`; None where there is nothing to draw yet."""
     lines = read_metrics(folder / "metrics.jsonl")
-    if not lines:
+    if not _series(lines, "loss"):
         return None
     with atomic_write(folder / FILE) as file:
         file.write(loss_page(lines, num_warmup))

@@ -234,6 +234,7 @@ def _memory_lines(
     num_weights = sum(_size(shape) for shape in shapes.values())
     num_trained = counted.trained
     state = optimizer_bytes(config, counted, itemsize)
+    average = 0 if config.average.ema_decay is None else 4 * num_trained
     copies = 2 if config.objective.has_reference and config.method == "full" else 1
     weights = (copies * num_weights + (num_trained if config.method == "lora" else 0)) * itemsize
     if config.method == "lora":
@@ -243,9 +244,10 @@ def _memory_lines(
     weights += 0 if teacher is None else _num_weights(teacher) * itemsize
     row_tokens += config.objective.answer_tokens
     activations = _activation_bytes(shapes, itemsize, row_tokens, config.gradient_checkpointing)
-    total = weights + state + activations + file_bytes + _RUNTIME_BYTES
+    total = weights + state + average + activations + file_bytes + _RUNTIME_BYTES
     parts = (
-        f"weights {_gb(weights)}, optimizer and gradients {_gb(state)}, activations about {_gb(activations)}, "
+        f"weights {_gb(weights)}, optimizer and gradients {_gb(state)}, "
+        f"{f'the moving average {_gb(average)}, ' if average else ''}activations about {_gb(activations)}, "
         f"the weights' files, mapped while loading, {_gb(file_bytes)}, Python and torch {_gb(_RUNTIME_BYTES)}"
     )
     return (

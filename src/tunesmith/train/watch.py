@@ -17,6 +17,7 @@ from tunesmith.train.loss_plot import read_metrics, write_loss_plot
 from tunesmith.train.machine import linear_shapes, matmul_rate, memory_bytes
 from tunesmith.train.metrics import loss_by_part, loss_by_source, visits
 from tunesmith.train.plan import Plan
+from tunesmith.train.probe import VALIDATION_LOSS
 from tunesmith.train.step import Step
 from tunesmith.train.trackers import Trackers
 from tunesmith.types import Batch
@@ -56,10 +57,11 @@ class Watch:
             if error[0] is None:
                 raise
 
-    def see(self, step: Step) -> dict[str, Any]:
-        """The figures of a step, its own first; they also go to the trackers, and its conversations to their file."""
+    def see(self, step: Step, measured: Mapping[str, float]) -> dict[str, Any]:
+        """The figures of a step, its own first, and what probes measured after it; they also go to the trackers, and
+        its conversations to their file."""
         rows = list(zip(step.batch.rows, step.losses, strict=True))
-        figures = {**step.metrics, **self._throughput(step), "memory_bytes": memory_bytes(self._device)}
+        figures = {**step.metrics, **measured, **self._throughput(step), "memory_bytes": memory_bytes(self._device)}
         for name, table in (("loss_by_source", loss_by_source(rows)), ("loss_by_part", loss_by_part(rows))):
             if table:
                 figures[name] = table
@@ -90,6 +92,7 @@ def shown(figures: Mapping[str, Any]) -> dict[str, str | float]:
     share = figures.get("matmul_share")
     return {
         "loss": figures["loss"],
+        **({"validation": figures[VALIDATION_LOSS]} if VALIDATION_LOSS in figures else {}),
         "lr": figures["learning_rate"],
         "tok/s": round(figures["tokens_per_second"]),
         "trained/s": round(figures["supervised_per_second"]),
