@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith import pipeline
+from tunesmith import pipeline, preparation
 from tunesmith.errors import TunesmithError
 from tunesmith.files import MANIFEST
 from tunesmith.pipeline import run
@@ -139,7 +139,7 @@ def test_a_run_that_died_goes_on_to_the_same_weights(values, tmp_path, monkeypat
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, stage, die)
+        patched.setattr(preparation if stage in ("write_data", "render", "pack") else pipeline, stage, die)
         with pytest.raises(KeyboardInterrupt):
             do(values, tmp_path)
     done = manifests(tmp_path)

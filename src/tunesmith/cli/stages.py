@@ -151,7 +151,7 @@ def pack(
     from tunesmith.files import write_jsonl
     from tunesmith.pack import PackConfig
     from tunesmith.pack import pack as pack_all
-    from tunesmith.pipeline import batch_preview
+    from tunesmith.preparation import batch_preview
     from tunesmith.render.bulk.rendered_file import RenderedFile
     from tunesmith.train import TrainConfig
 

@@ -178,7 +178,8 @@ def _train(settings: Settings, batches: "Batches", folder: Path, out: Path, resu
     from tunesmith.cli.console import console, say
     from tunesmith.files import StageFolder, fingerprint
     from tunesmith.model import model_digest
-    from tunesmith.pipeline import refuse_other_inputs, train_batches
+    from tunesmith.pipeline import train_batches
+    from tunesmith.preparation import refuse_other_inputs
     from tunesmith.progress import count
     from tunesmith.train.objectives.make import teacher_digest
 
