@@ -12,6 +12,8 @@ from tunesmith.errors import TrainError
 from tunesmith.files import atomic_folder, folder_digest, read_json, write_json
 from tunesmith.model import copy_tokenizer
 from tunesmith.train import TrainConfig
+from tunesmith.train.parallel.ranks import ALONE, Ranks
+from tunesmith.train.parallel.shard import whole
 from tunesmith.train.targets import adapter_targets, freeze
 from tunesmith.types import Checkpoint
 
@@ -97,26 +99,50 @@ def token_ids(folder: Path, tokens: tuple[str, ...]) -> list[int]:
 
 
 def save_final(
-    model: Any, trained: dict[str, Tensor], config: TrainConfig, base_folder: Path, folder: Path, step: int
+    model: Any,
+    trained: dict[str, Tensor],
+    config: TrainConfig,
+    base_folder: Path,
+    folder: Path,
+    step: int,
+    ranks: Ranks = ALONE,
 ) -> Checkpoint:
-    """Write the `trained` weights, in fp32, as a peft adapter folder or a whole model folder, atomically."""
-    with atomic_folder(folder) as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if config.method == "lora":
-            _save_adapter(model, trained, temporary)
-        else:
-            model.save_pretrained(temporary, state_dict=_whole_state(model, trained))
-            copy_tokenizer(base_folder, temporary)
-    return Checkpoint(folder, step, folder_digest(folder), config.method)
+    """Write the `trained` weights, in fp32, as a peft adapter folder or a whole model folder, atomically.
+
+    The first rank writes; every rank must call it, for all gather what is sharded.
+    """
+    weights = _gathered(trained if config.method == "lora" else _whole_state(model, trained), ranks)
+    if ranks.is_first:
+        with atomic_folder(folder) as temporary, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if config.method == "lora":
+                _save_adapter(model, weights, temporary)
+            else:
+                model.save_pretrained(temporary, state_dict=weights)
+                copy_tokenizer(base_folder, temporary)
+    digest = ranks.gather(folder_digest(folder) if ranks.is_first else "")[0]
+    return Checkpoint(folder, step, digest, config.method)
+
+
+def _gathered(weights: dict[str, Tensor], ranks: Ranks) -> dict[str, Tensor]:
+    """The weights whole and on the CPU, on the first rank; a weight of several names is one tensor."""
+    gathered: dict[str, Tensor] = {}
+    known: dict[int, Tensor] = {}
+    for name, tensor in weights.items():
+        if id(tensor) not in known:
+            full = whole(tensor.detach())
+            known[id(tensor)] = full.cpu() if ranks.is_first else full.new_empty(0)
+        gathered[name] = known[id(tensor)]
+    return gathered
 
 
 def _save_adapter(model: Any, trained: dict[str, Tensor], folder: Path) -> None:
     from peft import get_peft_model_state_dict
 
-    model.save_pretrained(str(folder), save_embedding_layers=False)
+    model.save_pretrained(str(folder), state_dict=trained, save_embedding_layers=False)
     weights = get_peft_model_state_dict(model, state_dict=trained, save_embedding_layers=False)
-    cpu_weights = {name: tensor.cpu().contiguous() for name, tensor in weights.items()}
-    save_file(cpu_weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    whole_weights = {name: tensor.contiguous() for name, tensor in weights.items()}
+    save_file(whole_weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     # peft keeps the names of layers in a set, whose order is another in every process.
     config = read_json(folder / "adapter_config.json")
     config["target_modules"] = sorted(config["target_modules"])

@@ -1,7 +1,8 @@
 """Checkpoints: what resuming needs, written whole or not at all, as safetensors and JSON.
 
 `checkpoints/step-000050/` holds `state.safetensors` (exact weights, moments, the random state) and `state.json` (the
-step, the data cursor, the schedule, the checksums of both). The newest few are kept. One that was damaged since is
+step, the data cursor, the schedule, the checksums of both). Several ranks write `shard-*.safetensors` in place of the
+one file. The newest few are kept. One that was damaged since is
 found by its checksum, put aside as `damaged-step-000050`, and the one before it is taken.
 """
 
@@ -9,7 +10,7 @@ import errno
 import re
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ from torch import Tensor
 
 from tunesmith.errors import DataError, TrainError
 from tunesmith.files import atomic_folder, fingerprint, read_json, write_json
+from tunesmith.train.parallel.ranks import ALONE, Ranks
+from tunesmith.train.parallel.sharded import load_sharded, save_sharded
 
 TENSORS, FACTS = "state.safetensors", "state.json"
 _RANDOM_STATE = "random_state"
@@ -38,39 +41,72 @@ class Saved(NamedTuple):
     damaged: tuple[str, ...] = ()
 
 
-def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: dict[str, Any], keep: int) -> Path:
+def save_checkpoint(
+    folder: Path, step: int, tensors: dict[str, Tensor], facts: dict[str, Any], keep: int, ranks: Ranks = ALONE
+) -> Path:
     """Save the state after `step` optimizer steps, then remove all but the newest `keep` checkpoints.
 
     `facts` are plain JSON. Raises TrainError when the disk is full; the checkpoints of before are then still whole.
+    Every rank must call it, and raises what one of them raises.
     """
     path = folder / f"step-{step:06d}"
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with room_for(path, folder), atomic_folder(path) as temporary:
-        save_file({**plain, **random_states()}, temporary / TENSORS)
-        content = {"step": step, "checksum": checksum(temporary / TENSORS), **facts}
-        write_json(temporary / FACTS, {**content, "fingerprint": fingerprint(content)})
-    for older in checkpoints(folder)[:-keep]:
-        shutil.rmtree(older)
+    tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    tensors |= random_states(ranks)
+    with room_for(path, folder), _common_folder(path, ranks) as temporary:
+        if ranks.world_size == 1:
+            save_file({name: tensor.cpu() for name, tensor in tensors.items()}, temporary / TENSORS)
+        else:
+            save_sharded(temporary, tensors)
+        checksums = _checksums(temporary, ranks)
+        if ranks.is_first:
+            content = {"step": step, "checksums": checksums, **facts}
+            write_json(temporary / FACTS, {**content, "fingerprint": fingerprint(content)})
+    if ranks.is_first:
+        for older in checkpoints(folder)[:-keep]:
+            shutil.rmtree(older)
+    ranks.barrier()
     return path
 
 
-def load_newest(folder: Path) -> Saved | None:
+@contextmanager
+def _common_folder(path: Path, ranks: Ranks) -> Iterator[Path]:
+    """The temporary folder in which all ranks write; the first one made it, and renames it to `path` in the end."""
+    if ranks.is_first:
+        with atomic_folder(path) as temporary:
+            yield ranks.gather(temporary)[0]
+    else:
+        yield ranks.gather(path)[0]
+
+
+def _checksums(folder: Path, ranks: Ranks) -> dict[str, int]:
+    """The checksum of each tensor file; the ranks divide the files among them."""
+    paths = sorted(folder.glob("*.safetensors"))
+    mine = {path.name: checksum(path) for path in paths[ranks.rank :: ranks.world_size]}
+    return {name: value for found in ranks.gather(mine) for name, value in found.items()}
+
+
+def load_newest(folder: Path, like: Mapping[str, Tensor] | None = None, ranks: Ranks = ALONE) -> Saved | None:
     """The newest whole checkpoint, with the random state set to what it was; None where there is none.
 
-    Damaged newer ones are renamed to `damaged-...`. Raises TrainError when there are checkpoints and none is whole.
+    Any number of ranks reads what any number wrote: a tensor `KEY/NAME` comes sharded as `like[NAME]` is. Damaged
+    newer checkpoints are renamed to `damaged-...`. Raises TrainError when there are checkpoints and none is whole.
     """
     damaged: list[str] = []
-    for path in reversed(checkpoints(folder)):
-        try:
-            saved = _read(path)
-        except (DataError, SafetensorError, KeyError) as error:
-            damaged.append(f"{path.name} ({error})")
-            aside = path.with_name(f"damaged-{path.name}")
-            shutil.rmtree(aside, ignore_errors=True)
-            path.rename(aside)
+    for path in reversed(ranks.gather(checkpoints(folder))[0]):
+        complaint = next(filter(None, ranks.gather(_complaint(path, ranks))), None)
+        if complaint is not None:
+            damaged.append(f"{path.name} ({complaint})")
+            if ranks.is_first:
+                aside = path.with_name(f"damaged-{path.name}")
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)
+            ranks.barrier()
             continue
-        restore_random_states(saved.tensors)
-        return saved._replace(damaged=tuple(damaged))
+        is_simple = ranks.world_size == 1 and (path / TENSORS).is_file()
+        tensors = load_file(path / TENSORS) if is_simple else load_sharded(path, like or {})
+        facts = read_json(path / FACTS)
+        restore_random_states(tensors, ranks)
+        return Saved(path, int(facts["step"]), tensors, facts, tuple(damaged))
     if damaged:
         raise TrainError(
             f"no checkpoint in {folder} is whole: {'; '.join(damaged)}. They were renamed to damaged-*; the same "
@@ -79,16 +115,21 @@ def load_newest(folder: Path) -> Saved | None:
     return None
 
 
-def _read(path: Path) -> Saved:
-    facts: dict[str, Any] = read_json(path / FACTS)
+def _complaint(path: Path, ranks: Ranks) -> str | None:
+    """What is wrong with a checkpoint, as far as this rank looks; None where nothing is."""
+    try:
+        facts: dict[str, Any] = read_json(path / FACTS)
+    except DataError as error:
+        return str(error)
     mark = facts.pop("fingerprint", None)
     if mark != fingerprint(facts):
-        raise DataError(f"{path / FACTS}: its content does not match its fingerprint")
-    if not (path / TENSORS).is_file():
-        raise DataError(f"{path / TENSORS}: missing")
-    if checksum(path / TENSORS) != facts["checksum"]:
-        raise DataError(f"{path / TENSORS}: its content does not match its checksum")
-    return Saved(path, int(facts["step"]), load_file(path / TENSORS), facts)
+        return f"{path / FACTS}: its content does not match its fingerprint"
+    for name, expected in sorted(facts["checksums"].items())[ranks.rank :: ranks.world_size]:
+        if not (path / name).is_file():
+            return f"{path / name}: missing"
+        if checksum(path / name) != expected:
+            return f"{path / name}: its content does not match its checksum"
+    return None
 
 
 def checksum(path: Path) -> int:
@@ -129,15 +170,24 @@ def _system_code(error: SafetensorError) -> int | None:
     return int(found[1]) if found else None
 
 
-def random_states() -> dict[str, Tensor]:
-    """The state of torch's random numbers on the CPU and, where there is one, on the GPU."""
-    states = {_RANDOM_STATE: torch.get_rng_state()}
-    return {**states, _CUDA_STATE: torch.cuda.get_rng_state()} if torch.cuda.is_available() else states
+def random_states(ranks: Ranks = ALONE) -> dict[str, Tensor]:
+    """The state of this rank's random numbers in torch, on the CPU and, where there is one, on the GPU."""
+    states = {_of_rank(_RANDOM_STATE, ranks): torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states[_of_rank(_CUDA_STATE, ranks)] = torch.cuda.get_rng_state()
+    return states
 
 
-def restore_random_states(tensors: dict[str, Tensor]) -> None:
-    """The inverse of `random_states`; takes the states out of `tensors`."""
-    torch.set_rng_state(tensors.pop(_RANDOM_STATE))
-    on_gpu = tensors.pop(_CUDA_STATE, None)
+def restore_random_states(tensors: dict[str, Tensor], ranks: Ranks = ALONE) -> None:
+    """The inverse of `random_states`; takes the states out of `tensors`. A rank that the checkpoint does not know
+    keeps the state it has."""
+    on_cpu = tensors.pop(_of_rank(_RANDOM_STATE, ranks), None)
+    if on_cpu is not None:
+        torch.set_rng_state(on_cpu)
+    on_gpu = tensors.pop(_of_rank(_CUDA_STATE, ranks), None)
     if on_gpu is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(on_gpu)
+
+
+def _of_rank(name: str, ranks: Ranks) -> str:
+    return name if ranks.is_first else f"{name} of rank {ranks.rank}"

@@ -332,6 +332,17 @@ class SamplesConfig(Config):
     """The longest answer."""
 
 
+class ParallelConfig(Config):
+    """Several processes that train one model together, started by torchrun; one process needs none of it."""
+
+    shard_ranks: int | None = Field(default=None, ge=1)
+    """Ranks that hold the weights between them; by default all. With the number of a node's devices, every node holds
+    a whole copy, and only gradients travel between nodes (hybrid sharding)."""
+
+    timeout_seconds: float = Field(default=1800.0, gt=0)
+    """Longest wait of a rank for the others within a step or a checkpoint; then all stop with an error."""
+
+
 class TrainConfig(Config):
     """How the model learns."""
 
@@ -401,6 +412,9 @@ class TrainConfig(Config):
 
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
     """Where metrics are copied to beside metrics.jsonl; each is an extra of its own name."""
+
+    parallel: ParallelConfig = ParallelConfig()
+    """Many devices, where torchrun starts several processes."""
 
     seed: int = Field(default=0, ge=0)
     """Seed of the adapter's initial weights, of noise and of dropout."""

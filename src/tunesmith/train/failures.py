@@ -16,6 +16,8 @@ from tunesmith.errors import TrainError, TunesmithError
 from tunesmith.model.tokenizer import Tokenizer
 from tunesmith.train.checkpoint import checkpoints
 from tunesmith.train.objectives.objective import Objective, RowLoss
+from tunesmith.train.parallel.ranks import ALONE, Ranks
+from tunesmith.train.parallel.shard import part
 from tunesmith.types import Batch, Row
 
 NUM_SHOWN = 5
@@ -45,8 +47,11 @@ def not_finite_loss(objective: Objective, model: Any, row: Row, found: RowLoss) 
     return _blame(f"the loss is {found.total.item()}", candidates, fails)
 
 
-def not_finite_gradient(objective: Objective, model: Any, batch: Batch, norm: float) -> Blame:
-    """The conversations of `batch` whose own gradient is not finite: first the rows are tried, then what they hold."""
+def not_finite_gradient(objective: Objective, model: Any, batch: Batch, norm: float, ranks: Ranks = ALONE) -> Blame:
+    """The conversations of `batch` whose own gradient is not finite: first the rows are tried, then what they hold.
+
+    All ranks try all of them together, and agree, for each has only a part of the gradient.
+    """
 
     def fails(each: Row) -> bool:
         model.zero_grad(set_to_none=True)
@@ -55,7 +60,7 @@ def not_finite_gradient(objective: Objective, model: Any, batch: Batch, norm: fl
             torch.autograd.backward(loss.total)
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         model.zero_grad(set_to_none=True)
-        return not all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+        return ranks.any(not all(bool(torch.isfinite(part(gradient)).all()) for gradient in gradients))
 
     rows = [row for row in batch.rows if fails(row)]
     candidates = [each for row in rows or batch.rows for each in each_alone(row)]

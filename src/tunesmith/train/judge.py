@@ -127,7 +127,6 @@ class Judge:
         self.kept = [(int(step), float(value)) for step, value in state["kept"]]
         self._best = state["best"]
         self._num_waited = state["num_waited"]
-        self.prune()
 
 
 def _no_score(name: str, names: list[str]) -> str:

@@ -8,9 +8,10 @@ import json
 import math
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,20 @@ from tunesmith.train.head import find_head
 from tunesmith.train.judge import Judge, measure
 from tunesmith.train.objectives.make import make_objective
 from tunesmith.train.optim import make_optimizer
+from tunesmith.train.parallel.ranks import Ranks, current
+from tunesmith.train.parallel.shard import check_supported, shard
 from tunesmith.train.plan import Plan
 from tunesmith.train.probe import VALIDATION_LOSS, Probe
 from tunesmith.train.proof import prove_attention
 from tunesmith.train.range_test import settle_rate
 from tunesmith.train.schedule import Schedule
 from tunesmith.train.start import begin, lay_weights
-from tunesmith.train.step import Engine, train_step
+from tunesmith.train.step import Engine, Step, train_step
 from tunesmith.train.validation import share_objective
 from tunesmith.train.watch import Watch, shown
 from tunesmith.types import Batch, Checkpoint, Stream
+
+Report = Callable[[Step | None, dict[str, float]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,50 +61,48 @@ class Training:
 def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, probes: Sequence[Probe]) -> Checkpoint:
     """See `tunesmith.train.train`. `model` was loaded with the attention of `tunesmith.train.attention`."""
     config = plan.config
+    ranks = current()
     judge = Judge(config, probes, folder / "best")
     base_folder = Path(model.config._name_or_path)
+    check_supported(plan, ranks)
+    ranks.check_same("data", batches.fingerprint)
     prove_attention(model)
     model = prepare(model, config)
     lay_weights(plan.start, model)
     head = find_head(model, config.loss.chunk_tokens)
-    objective = make_objective(config, model, head, is_continued=plan.start != Start())
+    spread = partial(shard, ranks=ranks, shard_ranks=config.parallel.shard_ranks)
+    objective = make_objective(config, model, head, spread, is_continued=plan.start != Start())
+    model = spread(model)
+    if not ranks.is_first:  # equal adapters everywhere, but dropout of one's own
+        torch.manual_seed(config.seed + ranks.rank)
     plan, peak = settle_rate(plan, model, objective, batches, folder)
     optimizer = make_optimizer(model, config.optimizer, config.seed)
     begin(plan.start, optimizer, model)
     schedule = Schedule(config.schedule, plan.num_steps, plan.num_warmup, peak)
-    engine = Engine(plan, model, optimizer, schedule, objective, folder)
+    engine = Engine(plan, model, optimizer, schedule, objective, folder, ranks)
     share_objective(probes, objective)
     average = average_of(config, optimizer.final_weights(), folder / "averaged")
     training = Training(engine, batches, judge, average, base_folder)
     step, notes = _resume(training)
-    with (
-        Progress("train", plan.num_steps, start=step, metrics_path=folder / "metrics.jsonl") as progress,
-        _stop_request() as stop,
-        Watch(plan, model, folder, step, getattr(batches, "num_conversations", 0)) as watch,
-    ):
-        for note in notes:
-            progress.note(note)
+    with _report(training, step, notes, head.kind) as report, _stop_request(ranks) as stop:
         if step == 0 and (measured := _measure(training, probes, 0)):
-            progress.advance(0, measured, step=0, **measured)
+            report(None, measured)
         for batch in batches:
             if step >= plan.num_steps or judge.is_over:
                 break
             done = train_step(engine, batch, step)
             step += 1
-            measured = _measure(training, probes, step)
-            figures = watch.see(done, measured)
-            progress.advance(1, shown(figures), step=step, head=head.kind, **figures)
+            report(done, _measure(training, probes, step))
+            is_stopped = ranks.any(bool(stop))
             is_time = step % config.checkpoint_steps == 0 and step < plan.num_steps
             if is_time and average is not None:
                 average.before_checkpoint(step, optimizer.final_weights())
-            if is_time or stop:
+            if is_time or is_stopped:
                 _save(training, step)
-            if stop:
+            if is_stopped:
                 raise Interrupted(
                     f"stopped at step {step:,} of {plan.num_steps:,}; run the same command again to go on"
                 )
-        if judge.is_over:
-            progress.note(f"stopped early: {judge.reason}")
     if plan.keeps_state:
         _save(training, step)
     return _finish(training, step)
@@ -112,6 +115,7 @@ def _measure(training: Training, probes: Sequence[Probe], step: int) -> dict[str
     if step and training.average is not None:
         training.average.after_step(step, optimizer.final_weights())
     measured = measure(probes, step, step == engine.plan.num_steps, engine.model, optimizer.judged())
+    measured = engine.ranks.gather(measured)[0]  # all must come to the same conclusions
     if step and VALIDATION_LOSS in measured:
         engine.schedule.observe(measured[VALIDATION_LOSS])
     if step:
@@ -124,7 +128,7 @@ def _measure(training: Training, probes: Sequence[Probe], step: int) -> dict[str
 def _save_weights(training: Training, path: Path, step: int, weights: dict[str, Tensor]) -> Checkpoint:
     engine = training.engine
     with room_for(path, engine.folder / "checkpoints"):
-        return save_final(engine.model, weights, engine.plan.config, training.base_folder, path, step)
+        return save_final(engine.model, weights, engine.plan.config, training.base_folder, path, step, engine.ranks)
 
 
 def _finish(training: Training, step: int) -> Checkpoint:
@@ -133,9 +137,12 @@ def _finish(training: Training, step: int) -> Checkpoint:
     final = engine.folder / "final"
     if config.final == "best":
         best_step, path = training.judge.best()
-        with room_for(final, engine.folder / "checkpoints"), atomic_folder(final) as temporary:
-            shutil.copytree(path, temporary, dirs_exist_ok=True)
-        return Checkpoint(final, best_step, folder_digest(final), config.method)
+        digest = ""
+        if engine.ranks.is_first:
+            with room_for(final, engine.folder / "checkpoints"), atomic_folder(final) as temporary:
+                shutil.copytree(path, temporary, dirs_exist_ok=True)
+            digest = folder_digest(final)
+        return Checkpoint(final, best_step, engine.ranks.gather(digest)[0], config.method)
     weights = engine.optimizer.final_weights()
     return _save_weights(training, final, step, average.result(step, weights) if average else weights)
 
@@ -150,8 +157,10 @@ def _save(training: Training, step: int) -> None:
         "judge": training.judge.state(),
         "environment": environment(_device(engine.model)),
     }
-    save_checkpoint(engine.folder / "checkpoints", step, tensors, facts, engine.plan.config.keep_checkpoints)
-    training.judge.prune()
+    keep = engine.plan.config.keep_checkpoints
+    save_checkpoint(engine.folder / "checkpoints", step, tensors, facts, keep, engine.ranks)
+    if engine.ranks.is_first:
+        training.judge.prune()
 
 
 def _resume(training: Training) -> tuple[int, list[str]]:
@@ -160,21 +169,52 @@ def _resume(training: Training) -> tuple[int, list[str]]:
     Returns its step (0 where there is none), and what a person should know about it.
     """
     engine, folder = training.engine, training.engine.folder
-    saved = load_newest(folder / "checkpoints")
-    _cut_metrics(folder / "metrics.jsonl", saved.step if saved else 0)
-    cut_losses(folder, saved.step if saved else 0)
-    if saved is None:
+    like = dict(zip(engine.optimizer.names, engine.optimizer.parameters, strict=True))
+    saved = load_newest(folder / "checkpoints", like, engine.ranks)
+    if saved is not None:
+        training.judge.restore(saved.facts["judge"])
+    if engine.ranks.is_first:
+        _cut_metrics(folder / "metrics.jsonl", saved.step if saved else 0)
+        cut_losses(folder, saved.step if saved else 0)
         training.judge.prune()
+    if saved is None:
         return 0, []
     training.batches.restore(saved.facts["batches"])
     engine.optimizer.restore(saved.tensors)
     engine.schedule.restore(saved.facts["schedule"])
-    training.judge.restore(saved.facts["judge"])
     if training.average is not None:
         training.average.restore(saved.tensors)
     changed = what_changed(saved.facts["environment"], environment(_device(engine.model)))
     passed_over = [f"damaged, so {saved.path.name} is taken in its place: {each}" for each in saved.damaged]
     return saved.step, [*passed_over, *([changed] if changed else [])]
+
+
+@contextmanager
+def _report(training: Training, step: int, notes: Sequence[str], head: str) -> Iterator[Report]:
+    """What each step, and what was measured after it, is handed to: the bar, the metrics and the watch of the first
+    rank. The others know the same figures, and say nothing."""
+    engine, folder = training.engine, training.engine.folder
+    if not engine.ranks.is_first:
+        yield lambda done, measured: None
+        return
+    num_steps, num_visits = engine.plan.num_steps, getattr(training.batches, "num_conversations", 0)
+    with (
+        Progress("train", num_steps, start=step, metrics_path=folder / "metrics.jsonl") as progress,
+        Watch(engine.plan, engine.model, folder, step, num_visits, engine.ranks.world_size) as watch,
+    ):
+        for note in notes:
+            progress.note(note)
+
+        def report(done: Step | None, measured: dict[str, float]) -> None:
+            if done is None:
+                progress.advance(0, measured, step=0, **measured)
+                return
+            figures = watch.see(done, measured)
+            progress.advance(1, shown(figures), step=done.number + 1, head=head, **figures)
+
+        yield report
+        if training.judge.is_over:
+            progress.note(f"stopped early: {training.judge.reason}")
 
 
 def _device(model: Any) -> torch.device:
@@ -198,13 +238,18 @@ def _step_of(line: str) -> float:
 
 
 @contextmanager
-def _stop_request() -> Iterator[list[bool]]:
-    """A list that becomes non-empty on Ctrl-C, so that the loop can save first; a second Ctrl-C stops at once."""
+def _stop_request(ranks: Ranks) -> Iterator[list[bool]]:
+    """A list that becomes non-empty on Ctrl-C, so that the loop can save first; a second Ctrl-C stops at once.
+
+    With several ranks a second one changes nothing, for the terminal and torchrun each send one; torchrun ends what
+    has not saved within half a minute.
+    """
     asked: list[bool] = []
 
     def note(number: int, frame: Any) -> None:
         asked.append(True)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if ranks.world_size == 1:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:
         before = signal.signal(signal.SIGINT, note)

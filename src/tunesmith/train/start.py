@@ -13,6 +13,7 @@ from tunesmith.errors import TrainError
 from tunesmith.train import Start
 from tunesmith.train.checkpoint import load_newest, random_states, restore_random_states
 from tunesmith.train.optim import Optimizer
+from tunesmith.train.parallel.shard import is_sharded
 
 
 def lay_weights(start: Start, model: Any) -> None:
@@ -45,7 +46,7 @@ def begin(start: Start, optimizer: Optimizer, model: Any) -> None:
         optimizer.restore(saved.tensors)
     elif start.weights is not None:
         optimizer.load_weights(_trained_before(start, model))
-    elif any(parameter.dtype != torch.float32 for parameter in optimizer.parameters):
+    elif any(parameter.dtype != torch.float32 or is_sharded(parameter) for parameter in optimizer.parameters):
         optimizer.load_weights(_exact_weights(Path(model.config._name_or_path), optimizer))
 
 

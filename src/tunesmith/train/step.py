@@ -14,9 +14,13 @@ from tunesmith.train.failures import failure, not_finite_gradient, not_finite_lo
 from tunesmith.train.noise import noisy
 from tunesmith.train.objectives.objective import Objective, RowLoss
 from tunesmith.train.optim import Optimizer
+from tunesmith.train.parallel.collect import collect
+from tunesmith.train.parallel.ranks import ALONE, Ranks
+from tunesmith.train.parallel.shard import reshard
+from tunesmith.train.parallel.share import Turn
 from tunesmith.train.plan import Plan
 from tunesmith.train.schedule import Schedule
-from tunesmith.types import Batch, Row
+from tunesmith.types import Batch
 
 
 @dataclass(slots=True)
@@ -29,6 +33,7 @@ class Engine:
     schedule: Schedule
     objective: Objective
     folder: Path
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +58,15 @@ def train_step(engine: Engine, batch: Batch, step: int) -> Step:
             f"{', '.join(batch.conversation_ids)}. Look at them with `tunesmith show`, take them out, or raise "
             "pack.batch_conversations"
         )
-    losses = [_row(engine, row, normalizer, batch, step) for row in batch.rows]
+    reshard(engine.model)
+    turns = engine.ranks.share(batch.rows)
+    mine = [_row(engine, turn, normalizer, step) for turn in turns]
+    losses = collect(engine.ranks, batch, turns, mine, normalizer)
+    _check_finite(engine, batch, losses, step)
     rate = schedule.rate(step, batch.num_tokens)
     norm = optimizer.step(rate)
     if not math.isfinite(norm):
-        blame = not_finite_gradient(engine.objective, engine.model, batch, norm)
+        blame = not_finite_gradient(engine.objective, engine.model, batch, norm, engine.ranks)
         raise failure(blame, len(batch.conversation_ids), step, engine.model, engine.folder)
     schedule.count(batch.num_tokens)
     seconds = time.perf_counter() - began
@@ -73,22 +82,27 @@ def train_step(engine: Engine, batch: Batch, step: int) -> Step:
         "seconds": seconds,
         **_figures(losses, normalizer),
     }
-    return Step(step, batch, tuple(losses), metrics)
+    return Step(step, batch, losses, metrics)
 
 
-def _row(engine: Engine, row: Row, normalizer: float, batch: Batch, step: int) -> RowLoss:
+def _row(engine: Engine, turn: Turn, normalizer: float, step: int) -> RowLoss:
     """Add a row's gradient. A row without a supervised token adds nothing: it is context for nobody."""
     config = engine.plan.config
-    with noisy(engine.model, row, config.noise, config.seed, step / engine.plan.num_steps):
-        found = engine.objective.row_loss(engine.model, row)
+    with noisy(engine.model, turn.row, config.noise, config.seed, step / engine.plan.num_steps):
+        found = engine.objective.row_loss(engine.model, turn.row)
         if found.losses_S.numel() == 0:
             return found._replace(total=found.total.detach())
-        if not math.isfinite(found.total.item()):
-            blame = not_finite_loss(engine.objective, engine.model, row, found)
-            raise failure(blame, len(batch.conversation_ids), step, engine.model, engine.folder)
-        torch.autograd.backward(found.total / normalizer)
+        torch.autograd.backward(found.total / normalizer if turn.counts else found.total * 0.0)
     engine.optimizer.collect_gradients()
     return found._replace(total=found.total.detach())
+
+
+def _check_finite(engine: Engine, batch: Batch, losses: Sequence[RowLoss], step: int) -> None:
+    """Raise TrainError where the loss of a row is not a finite number: on every rank, for all know all losses."""
+    for row, found in zip(batch.rows, losses, strict=True):
+        if not math.isfinite(float(found.total)):
+            blame = not_finite_loss(engine.objective, engine.model, row, found)
+            raise failure(blame, len(batch.conversation_ids), step, engine.model, engine.folder)
 
 
 def _figures(losses: Sequence[RowLoss], normalizer: float) -> dict[str, float]:

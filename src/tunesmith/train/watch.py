@@ -27,10 +27,11 @@ class Watch:
     """Sees every step of one training in `folder`; use as a context manager.
 
     `step` is where this process begins; `metrics.jsonl` and `conversation_losses.jsonl` reach exactly so far.
+    `num_devices` share the work.
     """
 
-    def __init__(self, plan: Plan, model: Any, folder: Path, step: int, num_visits: int) -> None:
-        self._plan, self._folder = plan, folder
+    def __init__(self, plan: Plan, model: Any, folder: Path, step: int, num_visits: int, num_devices: int = 1) -> None:
+        self._plan, self._folder, self._num_devices = plan, folder, num_devices
         self._device = next(model.parameters()).device
         self._dtype = getattr(torch, plan.dtype)
         self._flops = training_flops(model)
@@ -76,7 +77,7 @@ class Watch:
         num_seen = sum(int(row.positions.sum(dtype=np.int64)) + row.num_tokens for row in batch.rows)
         worth = self._flops.of(batch.num_tokens, batch.num_supervised, num_seen)
         rate = self._matmul_rate(batch)
-        share = {"matmul_share": worth / seconds / rate} if rate else {}
+        share = {"matmul_share": worth / seconds / (rate * self._num_devices)} if rate else {}
         return {"supervised_per_second": batch.num_supervised / seconds, **self._seen, **share}
 
     def _matmul_rate(self, batch: Batch) -> float:

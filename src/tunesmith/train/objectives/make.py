@@ -1,6 +1,6 @@
 """The objective that a config asks for, and whether the data are what it learns from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,17 @@ if TYPE_CHECKING:
     from tunesmith.train.head import Head
 
 
-def make_objective(config: TrainConfig, model: Any, head: "Head", *, is_continued: bool = False) -> Any:
-    """What training makes smaller. `model` is prepared for training, and still as it was before the first step;
-    `is_continued` says that its trained weights are those of an earlier phase."""
+def make_objective(
+    config: TrainConfig,
+    model: Any,
+    head: "Head",
+    spread: Callable[[Any], Any] = lambda model: model,
+    *,
+    is_continued: bool = False,
+) -> Any:
+    """What training makes smaller. `model` is prepared for training, still as it was before the first step, and not
+    yet shared out to ranks; `spread` does so for a model that the objective needs beside it. `is_continued` says that
+    its trained weights are those of an earlier phase."""
     from tunesmith.train.objectives.distill import Distill, load_teacher
     from tunesmith.train.objectives.preference import Preference
     from tunesmith.train.objectives.reference import Reference
@@ -28,7 +36,7 @@ def make_objective(config: TrainConfig, model: Any, head: "Head", *, is_continue
         stops = stop_tokens(asked.distill, folder)
         return Distill(asked.distill, load_teacher(teacher, model), stops, config.seed, head)
     if asked.learns_from_pairs:
-        reference = Reference(model, head, is_continued=is_continued) if asked.has_reference else None
+        reference = Reference(model, head, spread, is_continued=is_continued) if asked.has_reference else None
         return Preference(asked, reference, head)
     return Supervised(config.loss, head)
 

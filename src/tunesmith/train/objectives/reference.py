@@ -5,7 +5,7 @@ trained, or the adapter of an earlier phase, it is a frozen copy, which takes th
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,11 +19,19 @@ from tunesmith.train.head import Head
 class Reference:
     """Make it before the first step, and before a checkpoint is restored."""
 
-    def __init__(self, model: Any, head: Head | None = None, *, is_continued: bool = False) -> None:
-        """`is_continued` says that an adapter, where there is one, holds what an earlier phase learned."""
+    def __init__(
+        self,
+        model: Any,
+        head: Head | None = None,
+        spread: Callable[[Any], Any] = lambda model: model,
+        *,
+        is_continued: bool = False,
+    ) -> None:
+        """`spread` shares a model out to the ranks: the copy, which must be made of one that is not sharded yet.
+        `is_continued` says that an adapter, where there is one, holds what an earlier phase learned."""
         self._head = head or Head()
         is_adapted = hasattr(model, "disable_adapter") and not is_continued
-        self._frozen = None if is_adapted else copy.deepcopy(model).eval().requires_grad_(False)
+        self._frozen = None if is_adapted else spread(copy.deepcopy(model).eval().requires_grad_(False))
 
     @torch.no_grad()
     def log_probs(self, model: Any, tensors: RowTensors) -> Tensor:

@@ -12,6 +12,7 @@ from tunesmith.train.config import OptimizerConfig
 from tunesmith.train.optim.kinds import averaged
 from tunesmith.train.optim.places import Trained, trained_weights
 from tunesmith.train.optim.precision import Keeper, Masters, StochasticRounding
+from tunesmith.train.parallel.shard import whole
 
 _COUNTERS = ("k", "weight_sum", "lr_max")  # what schedulefree keeps in its groups rather than for each weight
 
@@ -53,7 +54,7 @@ class Optimizer:
         """
         gradients = self._take_gradients()
         found = [gradient for gradient in gradients if gradient is not None]
-        norm = float(torch.nn.utils.get_total_norm(found))
+        norm = float(whole(torch.nn.utils.get_total_norm(found)))
         shrink = self._config.clip_norm / (norm + 1e-6)
         if shrink < 1:
             torch._foreach_mul_(found, shrink)

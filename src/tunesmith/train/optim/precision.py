@@ -19,6 +19,7 @@ from tunesmith.errors import TrainError
 from tunesmith.train.config import OptimizerConfig
 from tunesmith.train.optim.kinds import make_rules, set_rate
 from tunesmith.train.optim.places import Trained
+from tunesmith.train.parallel.shard import sharded_like
 
 Gradients = Sequence[Tensor | None]
 
@@ -61,7 +62,7 @@ class Masters:
 
     def load(self, weights: Sequence[Tensor]) -> None:
         for weight, given in zip(self.weights, weights, strict=True):
-            weight.copy_(given)
+            weight.copy_(sharded_like(given, weight))
         self._round_into_model()
 
     @torch.no_grad()
