@@ -37,11 +37,10 @@ training that was interrupted goes on from its last checkpoint.
 """
 
 import argparse
-import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,27 +58,28 @@ from comparison import (
     spelled,
     weighted_mean,
 )
+from one_model import losses, read_result, speaker, train_seconds, tuned
+from pairs import SELF_INSTRUCT, Pair, conversation_of, draw, read_self_instruct, sort_out
 from verifiable_instructions import CONTINUATIONS, INSTRUCTIONS, is_continued, is_followed
 
 from tunesmith.data import DataConfig, iter_conversations
-from tunesmith.errors import DataError, TunesmithError
-from tunesmith.files import atomic_write, file_digest, fingerprint, read_json, read_jsonl, write_json, write_jsonl
+from tunesmith.errors import TunesmithError
+from tunesmith.files import atomic_write, file_digest, fingerprint, write_json, write_jsonl
 from tunesmith.generate import Sampling
 from tunesmith.model import ModelConfig, tokenizer_folder
 from tunesmith.model.tokenizer import Tokenizer
 from tunesmith.pack import PackConfig
-from tunesmith.pipeline import Run, load_generator
+from tunesmith.pipeline import Run
 from tunesmith.progress import format_seconds
 from tunesmith.recipe import Recipe
 from tunesmith.render import RenderConfig, renderer_for
 from tunesmith.train import TrainConfig
-from tunesmith.types import Checkpoint, Conversation, Dropped, Message, Rendered, TokenArray
+from tunesmith.types import Checkpoint, Message, TokenArray
 
 if TYPE_CHECKING:
     from tunesmith.generate.local import LocalGenerator
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-FILES = ("seed_tasks.jsonl", "user_oriented_instructions.jsonl")
 TUNED = ("assistant", "response_only")
 PAIRS = (("response_only", "assistant"), ("assistant", BASE), ("response_only", BASE))
 MEASURES = (
@@ -147,78 +147,27 @@ def run_name(arm: str, seed: int) -> str:
     return arm if arm == BASE else f"{arm}-seed{seed}"
 
 
-def user_text(instruction: str, given: str) -> str:
-    """The user's message: the instruction, and below it what it is about, where there is something."""
-    return f"{instruction.strip()}\n\n{given.strip()}" if given.strip() else instruction.strip()
-
-
-def read_pairs(folder: Path) -> list[dict[str, str]]:
-    """Self-Instruct's tasks as id, prompt and response (of the first instance); DataError where they are not there."""
-    missing = [name for name in FILES if not (folder / "self_instruct" / name).is_file()]
-    if missing:
-        raise DataError(
-            f"{folder / 'self_instruct'}: no {' and no '.join(missing)}. The study needs the files `data/{FILES[0]}` "
-            f"and `human_eval/{FILES[1]}` of github.com/yizhongw/self-instruct there; --data names the folder above"
-        )
-    return [_pair(raw) for name in FILES for _, raw in read_jsonl(folder / "self_instruct" / name)]
-
-
-def _pair(raw: dict[str, Any]) -> dict[str, str]:
-    first = raw["instances"][0]
-    prompt = user_text(raw["instruction"], first["input"])
-    return {"id": raw["id"], "prompt": prompt, "response": first["output"].strip()}
-
-
-def draw(pairs: Sequence[dict[str, str]], count: int, seed: int = 0) -> list[dict[str, str]]:
-    """`count` pairs at random, in their order; all where there are no more."""
-    count = min(count, len(pairs))
-    return [pairs[index] for index in sorted(random.Random(seed).sample(range(len(pairs)), count))]
-
-
-def sort_out(
-    pairs: Sequence[dict[str, str]], num_tokens: Callable[[dict[str, str]], int], limit: int
-) -> tuple[list[dict[str, str]], list[Dropped]]:
-    """Those to use, and those without a response or longer than `limit` tokens.
-
-    Dropped here and not while rendering, where only the arm with the longer prompts would lose them.
-    """
-    kept, dropped = [], []
-    for pair in pairs:
-        length = num_tokens(pair) if pair["response"] else 0
-        if not pair["response"]:
-            dropped.append(Dropped(pair["id"], "study", "no response"))
-        elif length > limit:
-            dropped.append(Dropped(pair["id"], "study", "too long", f"{length} tokens; the limit is {limit}"))
-        else:
-            kept.append(pair)
-    return kept, dropped
-
-
 def prepare(study: Study, data: Path, count: int) -> dict[str, Any]:
     """Write the study's conversations and what was dropped; returns the facts that the plan and the results tell."""
     folder = tokenizer_folder(study.model)
     whole, alone = (renderer_for(folder, study.recipe(arm, 0).render) for arm in TUNED)
 
-    def length(pair: dict[str, str]) -> int:
-        return whole.render(_conversation(pair)).num_tokens
+    def length(pair: Pair) -> int:
+        return whole.render(conversation_of(pair)).num_tokens
 
-    drawn = draw(read_pairs(data), count)
+    drawn = draw(read_self_instruct(data), count)
     kept, dropped = sort_out(drawn, length, study.max_tokens)
     write_jsonl(study.source, kept)
     write_jsonl(study.out / "dropped.jsonl", dropped)
-    tokens = [sum(each.render(_conversation(pair)).num_tokens for pair in kept) for each in (whole, alone)]
+    tokens = [sum(each.render(conversation_of(pair)).num_tokens for pair in kept) for each in (whole, alone)]
     return {
         "num_drawn": len(drawn),
         "num_dropped": len(dropped),
         "num_conversations": len(kept),
         "num_tokens": dict(zip(TUNED, tokens, strict=True)),
         "source_digest": file_digest(study.source),
-        "files": {name: file_digest(data / "self_instruct" / name) for name in FILES},
+        "files": {name: file_digest(data / "self_instruct" / name) for name in SELF_INSTRUCT},
     }
-
-
-def _conversation(pair: dict[str, str]) -> Conversation:
-    return Conversation(pair["id"], (Message("user", pair["prompt"]), Message("assistant", pair["response"])))
 
 
 def print_plan(study: Study, facts: dict[str, Any]) -> None:
@@ -277,30 +226,16 @@ def mark_of(study: Study, arm: str, seed: int, source_digest: str) -> str:
 
 def known_result(study: Study, arm: str, seed: int, source_digest: str) -> dict[str, Any] | None:
     """The result of an earlier call, where it is of the same study."""
-    path = result_path(study, arm, seed)
-    found = read_json(path) if path.exists() else None
-    return found if found and found["mark"] == mark_of(study, arm, seed, source_digest) else None
-
-
-def tuned(run: Run) -> Checkpoint:
-    """render, pack, train: each stage as `tunesmith run` does it."""
-    return run.train([run.prepare(phase) for phase in run.phases])
-
-
-def train_seconds(run: Run) -> float:
-    """Seconds in optimizer steps, those before an interruption included; 0 for the base."""
-    path = run.dir.path / "train" / "metrics.jsonl"
-    return round(sum(step.get("seconds", 0.0) for _, step in read_jsonl(path)), 1) if path.exists() else 0.0
+    return read_result(result_path(study, arm, seed), mark_of(study, arm, seed, source_digest))
 
 
 def judge(study: Study, run: Run, checkpoint: Checkpoint | None) -> dict[str, Any]:
     """The items of each measure, under its key in `MEASURES`, with their values and weights."""
-    digest = run.model_digest if checkpoint is None else f"{run.model_digest}+{checkpoint.digest}"
-    generator = load_generator(run.recipe, checkpoint, digest, run.asking_renderer)
+    generator = speaker(run, checkpoint)
     heldout = list(iter_conversations(run.dir.path / "data" / "heldout.jsonl"))
     alone = renderer_for(tokenizer_folder(study.model), study.recipe("response_only", 0).render)
     return {
-        "digest": digest,
+        "digest": generator.digest,
         "followed": ask(study, run, generator),
         "loss": losses(generator, [run.asking_renderer.render(each) for each in heldout]),
         "loss_empty": losses(generator, [alone.render(each) for each in heldout]),
@@ -322,14 +257,6 @@ def ask(study: Study, run: Run, generator: "LocalGenerator") -> list[dict[str, A
             "stopped": answer.stopped,
         }
         for each, answer in zip(asked, generator.generate(prompts, Sampling(study.new_tokens)), strict=True)
-    ]
-
-
-def losses(generator: "LocalGenerator", rendered: Sequence[Rendered]) -> list[dict[str, Any]]:
-    """Mean loss of each conversation in nats per supervised token, weighed by the number of these."""
-    return [
-        {"id": each.conversation_id, "value": -value, "weight": each.num_supervised}
-        for each, value in zip(rendered, generator.log_likelihood(rendered), strict=True)
     ]
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from tunesmith.data import iter_conversations, write_data
-from tunesmith.errors import DataError
 from tunesmith.model import ModelConfig
 from tunesmith.model.tokenizer import Tokenizer
 from tunesmith.stats import mean_interval
@@ -109,48 +108,6 @@ def test_continuations():
 
 def pair(number, response="Yes."):
     return {"id": f"task{number}", "prompt": f"Question about topic {number * 7919}?", "response": response}
-
-
-def test_user_text():
-    assert study.user_text("Add. ", "1 and 2\n") == "Add.\n\n1 and 2"
-    assert study.user_text("Sing.", "") == "Sing."
-
-
-def test_pairs_are_read_from_both_files(tmp_path):
-    (tmp_path / "self_instruct").mkdir()
-    for name in study.FILES:
-        raw = {"id": name, "instruction": "Add.", "instances": [{"input": "1 and 2", "output": "3 "}]}
-        (tmp_path / "self_instruct" / name).write_text(json.dumps(raw) + "\n")
-    found = study.read_pairs(tmp_path)
-    assert [each["id"] for each in found] == list(study.FILES)
-    assert found[0]["prompt"] == "Add.\n\n1 and 2"
-    assert found[0]["response"] == "3"
-
-
-def test_data_that_are_not_there_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"self_instruct: no seed_tasks\.jsonl and no user.*--data"):
-        study.read_pairs(tmp_path)
-
-
-def test_the_shared_data_are_whole(shared_data):
-    found = study.read_pairs(shared_data)
-    assert len(found) == len({each["id"] for each in found}) == 427
-    assert all(each["response"] for each in found)
-
-
-def test_drawing_is_seeded_and_keeps_the_order():
-    pairs = [pair(number) for number in range(50)]
-    drawn = study.draw(pairs, 20)
-    assert drawn == study.draw(pairs, 20) != study.draw(pairs, 20, seed=1)
-    assert [int(each["id"][4:]) for each in drawn] == sorted(int(each["id"][4:]) for each in drawn)
-    assert study.draw(pairs, 99) == pairs
-
-
-def test_what_cannot_be_used_is_dropped_with_its_reason():
-    pairs = [pair(0), pair(1, ""), pair(2, "long " * 9)]
-    kept, dropped = study.sort_out(pairs, lambda each: len(each["response"]), 20)
-    assert kept == pairs[:1]
-    assert [(each.id, each.reason) for each in dropped] == [("task1", "no response"), ("task2", "too long")]
 
 
 def test_all_runs_hold_out_the_same_conversations(small, tmp_path):
