@@ -25,6 +25,7 @@ from tunesmith.render import Renderer, renderer_for
 from tunesmith.tasks import prepare_tasks
 from tunesmith.train import TrainConfig, train
 from tunesmith.train.objectives.make import teacher_digest
+from tunesmith.train.parallel.ranks import current
 from tunesmith.types import Checkpoint, Entry, Report, Verdict
 
 
@@ -192,7 +193,8 @@ def train_batches(
     from tunesmith.train.plan import make_plan
 
     plan = make_plan(config, footing.model, footing.folder, batches, footing.start, keeps_state=keeps_state)
-    write_json(folder / "plan.json", plan)
+    if current().is_first:
+        write_json(folder / "plan.json", plan)
     rate = "auto" if plan.learning_rate is None else f"{plan.learning_rate:.1e}"
     say(f"train     {count(plan.num_steps, 'step')}, {config.method}, learning rate {rate}")
     for each in plan.advice:

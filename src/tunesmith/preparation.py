@@ -28,6 +28,7 @@ from tunesmith.recipe import Recipe
 from tunesmith.render import render, renderer_for
 from tunesmith.render.bulk.rendered_file import RenderedFile
 from tunesmith.train.objectives.make import check_data
+from tunesmith.train.parallel.ranks import current
 from tunesmith.types import Rendered
 
 # Raise a stage's number when its output for equal inputs changes: finished runs are then done again.
@@ -63,6 +64,8 @@ class Preparation:
         self.say = say
         self.resumes = resumes
         self.did_work = False
+        self.ranks = current()
+        self._num_told = 0
 
     # What several stages share, found out once
 
@@ -79,17 +82,43 @@ class Preparation:
         return model_digest(self.model_folder)
 
     def stage(self, name: str, inputs: Any, work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-        """Do `work` in the folder of stage `name`, unless it was done before on equal inputs; gives the manifest."""
+        """Do `work` in the folder of stage `name`, unless it was done before on equal inputs; gives the manifest.
+
+        Of several ranks the first one does it, and the others wait, however long that takes; all work at training.
+        """
+        if not self.ranks.is_first:
+            return self._follow(name, work)
         mark = fingerprint([__version__, name, VERSIONS[name.split("/")[0]], inputs])
         folder = self.dir.stage(name)
-        if folder.is_done(mark):
-            manifest = folder.manifest()
-            assert manifest is not None
-            return manifest
-        if self.resumes and name.startswith("train"):
-            refuse_other_inputs(folder, mark)
-        self.did_work = True
-        return folder.finish(mark, **work(folder.open(mark)))
+        manifest = folder.manifest() if folder.is_done(mark) else None
+        if manifest is None:
+            if self.resumes and name.startswith("train"):
+                refuse_other_inputs(folder, mark)
+            self.did_work = True
+            path = folder.open(mark)
+            if name.startswith("train"):
+                self._tell(None)
+            manifest = folder.finish(mark, **work(path))
+        self._tell(manifest)
+        return manifest
+
+    def _follow(self, name: str, work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        """A stage as another rank sees it: the manifest that the first one tells, or nothing, and then it joins in."""
+        manifest = self._hear()
+        if manifest is None:
+            work(self.dir.stage(name).path)
+            manifest = self._hear()
+        assert manifest is not None
+        return manifest
+
+    def _tell(self, manifest: dict[str, Any] | None) -> None:
+        self._num_told += 1
+        self.ranks.tell(f"stage {self._num_told}", manifest)
+
+    def _hear(self) -> dict[str, Any] | None:
+        self._num_told += 1
+        manifest: dict[str, Any] | None = self.ranks.hear(f"stage {self._num_told}")
+        return manifest
 
     # The stages
 

@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rank_worker import run_job
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from tunesmith.cli import app
 from tunesmith.errors import Interrupted, TrainError
 from tunesmith.pack import pack_rows
+from tunesmith.pipeline import run
+from tunesmith.recipe import build_recipe, to_toml
 from tunesmith.train import Start
 from tunesmith.train.parallel.ranks import ALONE, Ranks
 from tunesmith.train.parallel.shard import check_supported
@@ -121,12 +126,12 @@ def rows_of(sizes, silent=()):
 def test_each_row_that_trains_counts_on_exactly_one_rank(sizes, world_size, silent):
     rows = rows_of(sizes, silent)
     shares = [share(rows, rank, world_size) for rank in range(world_size)]
-    counted = sorted(turn.number for turns in shares for turn in turns if turn.counts)
+    counted = sorted(one.number for passes in shares for one in passes if one.counts)
     training = [index for index, row in enumerate(rows) if row.loss_weights.any()]
     assert [number for number in counted if number in training] == training
     assert counted == (list(range(len(rows))) if world_size == 1 else training)
-    assert len({len(turns) for turns in shares}) == 1, "a collective operation needs every rank"
-    assert all(turn.row is rows[turn.number] for turns in shares for turn in turns)
+    assert len({len(passes) for passes in shares}) == 1, "a collective operation needs every rank"
+    assert all(one.row is rows[one.number] for passes in shares for one in passes)
 
 
 @given(sizes=st.lists(st.integers(2, 40), min_size=1, max_size=30), world_size=st.integers(2, 9))
@@ -134,7 +139,7 @@ def test_the_rows_of_a_pass_are_as_alike_as_they_can_be(sizes, world_size):
     """The time of a step is the sum of the longest row of each pass; dealing by length makes it smallest."""
     rows = rows_of(sizes)
     shares = [share(rows, rank, world_size) for rank in range(world_size)]
-    time = sum(max(turn.row.num_tokens for turn in one_pass) for one_pass in zip(*shares, strict=True))
+    time = sum(max(one.row.num_tokens for one in one_pass) for one_pass in zip(*shares, strict=True))
     assert time == sum(sorted(sizes, reverse=True)[::world_size])
 
 
@@ -286,3 +291,63 @@ def test_when_a_rank_goes_all_stop_say_why_and_resume(tiny_model_folder, tmp_pat
     run_ranks(2, [again, {**again, "out": str(tmp_path / "whole")}], tmp_path)
     files = [tmp_path / name / "final" / FULL_WEIGHTS for name in ("out", "whole")]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+# The command line under torchrun
+
+
+def torchrun(*arguments, world_size=2, seconds=400):
+    """Run a module under torchrun; gives the finished process."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(world_size), "--master-port"]
+    return subprocess.run(
+        [*command, str(free_port()), *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(WORKER.parent), str(WORKER.parents[1]), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_command_trains_under_torchrun_and_run_goes_on_from_there(tiny_model_folder, tmp_path, monkeypatch):
+    rows = [{"prompt": f"what is {n} plus two?", "completion": str(n + 2)} for n in range(12)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    values = {
+        "name": "run",
+        "model": {"name": str(tiny_model_folder), "dtype": "float32"},
+        "data": {"paths": [str(tmp_path / "data.jsonl")]},
+        "render": {"max_tokens": 64},
+        "pack": {"batch_conversations": 4, "row_tokens": 64},
+        "pool": {"path": str(tmp_path / "pool")},
+    }
+    recipe = build_recipe(values)
+    (tmp_path / "recipe.toml").write_text(to_toml(recipe))
+    arguments = ["-m", "tunesmith", "train", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "two" / "run")]
+    done = torchrun(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("result ") == 1, "the first rank alone speaks"
+    result = run(recipe, tmp_path / "two", lambda line: None)
+    one = run(recipe, tmp_path / "one", lambda line: None)
+    assert result.weights == tmp_path / "two" / "run" / "train" / "final"
+    assert_close(load_file(one.weights / ADAPTER), load_file(result.weights / ADAPTER), 1e-3)
+    started = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    refused = CliRunner().invoke(app, ["run", str(tmp_path / "recipe.toml"), "--runs", str(tmp_path / "two")])
+    assert refused.exit_code == 2
+    assert "of all commands only `train` is for several" in refused.output
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", ["kill", "raise"])
+def test_torchrun_ends_all_when_one_rank_goes(tiny_model_folder, tmp_path, kind):
+    changes = {"steps": 6, "checkpoint_steps": 2, "fault": {"kind": kind, "rank": 1, "step": 5}}
+    jobs = {"timeout_seconds": 300, "jobs": [job(tiny_model_folder, tmp_path / "out", **changes)]}
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    began = time.monotonic()
+    done = torchrun(str(WORKER), str(tmp_path / "jobs.json"))
+    assert done.returncode != 0
+    assert time.monotonic() - began < 250, "they waited for the timeout"
+    assert max(path.name for path in (tmp_path / "out" / "checkpoints").iterdir()) == "step-000004"

@@ -105,6 +105,7 @@ def quickstart(
 
 def _run(recipe: "Recipe", runs: Path, dry_run: bool, source: Path | None = None) -> None:
     """`source` is the file that holds this very recipe; without one it is the copy in the run's folder."""
+    _refuse_ranks(recipe, runs)
     if dry_run:
         from tunesmith.cli.plans import print_recipe_plan
 
@@ -116,3 +117,15 @@ def _run(recipe: "Recipe", runs: Path, dry_run: bool, source: Path | None = None
     began = time.monotonic()
     result = run_pipeline(recipe, runs, say)
     print_summary(recipe, result, time.monotonic() - began, str(source or result.folder / "recipe.toml"))
+
+
+def _refuse_ranks(recipe: "Recipe", runs: Path) -> None:
+    from tunesmith.errors import ConfigError
+    from tunesmith.train.parallel.ranks import num_started
+
+    if num_started() > 1:
+        raise ConfigError(
+            f"torchrun started {num_started()} processes, and of all commands only `train` is for several: train with "
+            f"`torchrun ... -m tunesmith train RECIPE.toml --out {runs / recipe.name}`, and then give this command "
+            "without torchrun; it finds the training done"
+        )

@@ -1,6 +1,7 @@
 """`tunesmith train`: training alone, from a data file, a rendered folder or a recipe."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,7 +60,9 @@ def train(
 
     The result is FOLDER/train/final. Use `tune` or `run` to have it compared with its base as well.
     """
-    if not dry_run:
+    from tunesmith.train.parallel.ranks import is_first_started
+
+    if not dry_run and is_first_started():
         _check_out(out, resume)
     from tunesmith.render.bulk.rendered_file import is_rendered
 
@@ -112,18 +115,29 @@ def _train_recipe(recipe: "Recipe", out: Path, resume: bool) -> None:
     from tunesmith.files import atomic_write
     from tunesmith.pipeline import Run
     from tunesmith.recipe import to_toml
+    from tunesmith.train.parallel.ranks import joined
 
-    run = Run(recipe, out.absolute().parent, say, resumes=resume)
-    with run.dir.lock():
-        with atomic_write(out / "recipe.toml") as file:
-            file.write(to_toml(recipe))
-        console().print(f"# The recipe, saved as {out / 'recipe.toml'}:", style="dim", soft_wrap=True)
-        console().print(to_toml(recipe), soft_wrap=True)
-        run.data()
-        checkpoint = run.train([run.prepare(phase) for phase in run.phases])
-        if not run.did_work:
-            console().print(f"Nothing to do: the training in {out} is done.", soft_wrap=True)
-        say(f"result    {checkpoint.path}")
+    with joined(recipe.train.parallel.timeout_seconds) as ranks:
+        if not ranks.is_first:
+            run = Run(recipe, out.absolute().parent, _say_nothing, resumes=resume)
+            run.data()
+            run.train([run.prepare(phase) for phase in run.phases])
+            return
+        run = Run(recipe, out.absolute().parent, say, resumes=resume)
+        with run.dir.lock():
+            with atomic_write(out / "recipe.toml") as file:
+                file.write(to_toml(recipe))
+            console().print(f"# The recipe, saved as {out / 'recipe.toml'}:", style="dim", soft_wrap=True)
+            console().print(to_toml(recipe), soft_wrap=True)
+            run.data()
+            checkpoint = run.train([run.prepare(phase) for phase in run.phases])
+            if not run.did_work:
+                console().print(f"Nothing to do: the training in {out} is done.", soft_wrap=True)
+            say(f"result    {checkpoint.path}")
+
+
+def _say_nothing(line: str) -> None:
+    """What the other ranks have to say: the first one says it."""
 
 
 def _train_rendered(folder: Path, out: Path, model: str | None, sets: list[str], dry_run: bool, resume: bool) -> None:
@@ -134,6 +148,7 @@ def _train_rendered(folder: Path, out: Path, model: str | None, sets: list[str],
     from tunesmith.pack import PackConfig, pack
     from tunesmith.render.bulk.rendered_file import RenderedFile
     from tunesmith.train import TrainConfig
+    from tunesmith.train.parallel.ranks import joined
 
     values = sections("train", sets, "train", "pack", "model")
     settings = Settings(
@@ -148,7 +163,10 @@ def _train_rendered(folder: Path, out: Path, model: str | None, sets: list[str],
 
         print_plan(_plan(settings, batches, model_folder(settings.model)), settings.pack)
         return say_dry()
-    with RunDir(out).lock():
+    with (
+        joined(settings.train.parallel.timeout_seconds) as ranks,
+        RunDir(out).lock() if ranks.is_first else nullcontext(),
+    ):
         _train(settings, batches, model_folder(settings.model), out, resume)
 
 
@@ -182,16 +200,24 @@ def _train(settings: Settings, batches: "Batches", folder: Path, out: Path, resu
     from tunesmith.preparation import refuse_other_inputs
     from tunesmith.progress import count
     from tunesmith.train.objectives.make import teacher_digest
+    from tunesmith.train.parallel.ranks import current
 
     stage = StageFolder(out / "train", "train")
     footing = Footing(settings.model, folder, model_digest(folder))
     teacher = teacher_digest(settings.train.objective)
     mark = fingerprint([settings.train, settings.model, batches.fingerprint, footing.digest, teacher])
+    ranks = current()
     if resume:
         refuse_other_inputs(stage, mark)
-    if stage.is_done(mark):
-        return console().print(f"Nothing to do: the training in {out} is done.", soft_wrap=True)
-    facts = train_batches(settings.train, footing, batches, stage.open(mark), say)
+    if ranks.gather(stage.is_done(mark))[0]:
+        if ranks.is_first:
+            console().print(f"Nothing to do: the training in {out} is done.", soft_wrap=True)
+        return
+    path = stage.open(mark) if ranks.is_first else stage.path
+    ranks.barrier()
+    facts = train_batches(settings.train, footing, batches, path, say if ranks.is_first else _say_nothing)
+    if not ranks.is_first:
+        return
     stage.finish(mark, **facts)
     say(f"train     done: {count(facts['step'], 'step')}")
     say(f"result    {out / 'train' / 'final'}")

@@ -17,7 +17,7 @@ from tunesmith.train.optim import Optimizer
 from tunesmith.train.parallel.collect import collect
 from tunesmith.train.parallel.ranks import ALONE, Ranks
 from tunesmith.train.parallel.shard import reshard
-from tunesmith.train.parallel.share import Turn
+from tunesmith.train.parallel.share import Pass
 from tunesmith.train.plan import Plan
 from tunesmith.train.schedule import Schedule
 from tunesmith.types import Batch
@@ -59,9 +59,9 @@ def train_step(engine: Engine, batch: Batch, step: int) -> Step:
             "pack.batch_conversations"
         )
     reshard(engine.model)
-    turns = engine.ranks.share(batch.rows)
-    mine = [_row(engine, turn, normalizer, step) for turn in turns]
-    losses = collect(engine.ranks, batch, turns, mine, normalizer)
+    passes = engine.ranks.share(batch.rows)
+    mine = [_row(engine, one, normalizer, step) for one in passes]
+    losses = collect(engine.ranks, batch, passes, mine, normalizer)
     _check_finite(engine, batch, losses, step)
     rate = schedule.rate(step, batch.num_tokens)
     norm = optimizer.step(rate)
@@ -85,14 +85,14 @@ def train_step(engine: Engine, batch: Batch, step: int) -> Step:
     return Step(step, batch, losses, metrics)
 
 
-def _row(engine: Engine, turn: Turn, normalizer: float, step: int) -> RowLoss:
+def _row(engine: Engine, one: Pass, normalizer: float, step: int) -> RowLoss:
     """Add a row's gradient. A row without a supervised token adds nothing: it is context for nobody."""
     config = engine.plan.config
-    with noisy(engine.model, turn.row, config.noise, config.seed, step / engine.plan.num_steps):
-        found = engine.objective.row_loss(engine.model, turn.row)
+    with noisy(engine.model, one.row, config.noise, config.seed, step / engine.plan.num_steps):
+        found = engine.objective.row_loss(engine.model, one.row)
         if found.losses_S.numel() == 0:
             return found._replace(total=found.total.detach())
-        torch.autograd.backward(found.total / normalizer if turn.counts else found.total * 0.0)
+        torch.autograd.backward(found.total / normalizer if one.counts else found.total * 0.0)
     engine.optimizer.collect_gradients()
     return found._replace(total=found.total.detach())
 

@@ -10,29 +10,29 @@ from torch import Tensor
 from tunesmith.errors import TrainError
 from tunesmith.train.objectives.objective import RowLoss
 from tunesmith.train.parallel.ranks import Ranks
-from tunesmith.train.parallel.share import Turn
+from tunesmith.train.parallel.share import Pass
 from tunesmith.types import Batch
 
-Counted = Sequence[tuple[Turn, RowLoss]]
+Counted = Sequence[tuple[Pass, RowLoss]]
 
 
 def collect(
-    ranks: Ranks, batch: Batch, turns: Sequence[Turn], losses: Sequence[RowLoss], normalizer: float
+    ranks: Ranks, batch: Batch, passes: Sequence[Pass], losses: Sequence[RowLoss], normalizer: float
 ) -> tuple[RowLoss, ...]:
     """One RowLoss for each row of `batch`, in order and without a graph, the same on every rank.
 
-    `losses` are those of this rank's `turns`. Raises TrainError on every rank unless the rows that were counted
+    `losses` are those of this rank's `passes`. Raises TrainError on every rank unless the rows that were counted
     weigh together what the batch weighs, and all ranks divided by the same normalizer: a defect in sharing out rows
     cannot change a gradient without notice.
     """
     if ranks.world_size == 1:
         return tuple(losses)
-    counted = [(turn, loss) for turn, loss in zip(turns, losses, strict=True) if turn.counts]
+    counted = [(one, loss) for one, loss in zip(passes, losses, strict=True) if one.counts]
     sizes = [0] * len(batch.rows)
     weight = 0.0
-    for turn, loss in counted:
-        sizes[turn.number] = len(loss.targets_S)
-        weight += _weight(turn.row.loss_weights)
+    for one, loss in counted:
+        sizes[one.number] = len(loss.targets_S)
+        weight += _weight(one.row.loss_weights)
     weight, normalizers, *sums = ranks.sum([weight, normalizer, *sizes])
     expected = sum(_weight(row.loss_weights) for row in batch.rows)
     if abs(weight - expected) > 1e-9 * expected or normalizers != ranks.world_size * normalizer:
@@ -53,9 +53,9 @@ def _spread(ranks: Ranks, counted: Counted, sizes: Sequence[int], names: Sequenc
     places = np.concatenate([[0], np.cumsum(sizes)]).tolist()
     totals = torch.zeros(len(sizes), 1 + len(names), dtype=torch.float64)
     tokens = torch.zeros(2, places[-1], dtype=torch.float64)  # losses and places, whole numbers exact up to 2^53
-    for turn, loss in counted:
-        span = slice(places[turn.number], places[turn.number + 1])
-        totals[turn.number] = torch.tensor([float(loss.total), *(loss.figures[name] for name in names)])
+    for one, loss in counted:
+        span = slice(places[one.number], places[one.number + 1])
+        totals[one.number] = torch.tensor([float(loss.total), *(loss.figures[name] for name in names)])
         tokens[0, span] = loss.losses_S.double().cpu()
         tokens[1, span] = torch.from_numpy(loss.targets_S).double()
     totals, tokens = ranks.sum_tensor(totals), ranks.sum_tensor(tokens)

@@ -2,6 +2,7 @@
 
 torchrun starts them and says in the environment who is who (`RANK`, `WORLD_SIZE`, `LOCAL_RANK`). Sums go through
 the process group (gloo on the CPU, NCCL for what lies on GPUs); words, such as a failure, through its store, as JSON.
+torch is imported only where there are several.
 """
 
 import json
@@ -11,17 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
-
-import torch
-import torch.distributed as dist
-from torch import Tensor
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunesmith.errors import Interrupted, TrainError, TunesmithError
-from tunesmith.train.parallel.share import Turn, share
+from tunesmith.train.parallel.share import Pass, share
 from tunesmith.types import Row
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 _FAILURE = "failure"
@@ -43,17 +41,23 @@ class Ranks:
         """Whether this rank writes files and reports progress."""
         return self.rank == 0
 
-    def share(self, rows: Sequence[Row]) -> tuple[Turn, ...]:
+    def share(self, rows: Sequence[Row]) -> tuple[Pass, ...]:
         """See `tunesmith.train.parallel.share`."""
         return share(rows, self.rank, self.world_size)
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """The sums over all ranks, in float64, the same bits on each: every rank must call it, with as many values."""
+        if self.world_size == 1:
+            return list(values)
+        import torch
+
         return list(map(float, self.sum_tensor(torch.tensor(values, dtype=torch.float64)).tolist()))
 
-    def sum_tensor(self, values: Tensor) -> Tensor:
+    def sum_tensor(self, values: "Tensor") -> "Tensor":
         """The same of a tensor on the CPU, in place."""
         if self.world_size > 1 and values.numel():
+            import torch.distributed as dist
+
             dist.all_reduce(values)
         return values
 
@@ -82,6 +86,8 @@ class Ranks:
         """The value of each rank, in order, on every rank."""
         values = [value] * self.world_size
         if self.world_size > 1:
+            import torch.distributed as dist
+
             dist.all_gather_object(values, value)
         return values
 
@@ -138,9 +144,11 @@ def joined(timeout_seconds: float) -> Iterator[Ranks]:
     at the latest after `timeout_seconds` in a collective operation.
     """
     global _joined
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if num_started() == 1:
         yield ALONE
         return
+    import torch.distributed as dist
+
     ranks = _joined = _join(timeout_seconds)
     try:
         yield ranks
@@ -161,7 +169,23 @@ def joined(timeout_seconds: float) -> Iterator[Ranks]:
         _joined = ALONE
 
 
+def num_started() -> int:
+    """How many ranks torchrun has started, as the environment says; 1 without it."""
+    needed = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in needed) else 1
+
+
+def is_first_started() -> bool:
+    """Whether this process is the one that will be the first rank; true without torchrun."""
+    return num_started() == 1 or os.environ["RANK"] == "0"
+
+
 def _join(timeout_seconds: float) -> Ranks:
+    import torch
+    import torch.distributed as dist
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
     timeout = timedelta(seconds=timeout_seconds)
     backend = "gloo"
     if torch.cuda.is_available():
@@ -182,4 +206,6 @@ def _join(timeout_seconds: float) -> Ranks:
 
 def _is_loss_of_a_rank(error: Exception) -> bool:
     """Whether a collective operation broke, rather than our own work: gloo has no error type, but signs its text."""
+    import torch.distributed as dist
+
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
