@@ -16,9 +16,9 @@ tokens and loss weights, so none spends time on tokenizing, and all train exactl
 searches (results/train.json keeps the list). `--losses` trains our batches also by a plain loop, one conversation at
 a time, in float32 with bfloat16 autocast, and compares the losses step by step.
 
-The share of the machine's matrix rate counts 6 operations a token for each weight outside of the embedding (4 for
-weights that are frozen, whose own gradient nobody needs), the head on supervised tokens, and attention; the rate is
-that of the model's own matrix products in bfloat16, measured in the same run.
+The share of the machine's matrix rate counts what the mathematics asks for (`tunesmith.train.flops`: 6 operations a
+token for each weight of the blocks, 4 where it is frozen, the head on supervised tokens, attention on what is seen);
+the rate is that of the model's own matrix products in bfloat16, measured in the same run.
 
 TRL wants an environment of its own:
 
@@ -199,19 +199,18 @@ def _timed(work: Any, device: str) -> float:
 
 
 def operations_per_token(folder: Path, data: Data, method: str) -> float:
-    """What a non-pad token costs at least: see the head of this file."""
-    from tunesmith.train.plan import read_shapes
+    """What a non-pad token is worth: see `tunesmith.train.flops`."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = json.loads((folder / "config.json").read_text())
-    shapes = read_shapes(folder)
-    body = sum(float(np.prod(shape)) for name, shape in shapes.items() if len(shape) == 2 and ".layers." in name)
+    from tunesmith.train.flops import training_flops
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+    model.requires_grad_(method == "full")
+    num_seen = int((data.lengths * (data.lengths + 1) // 2).sum())
     num_tokens = int(data.lengths.sum())
-    head = config["vocab_size"] * config["hidden_size"] * data.num_supervised / num_tokens
-    # Scores and their use, causal: half of the square; forward once, backward twice.
-    width = config["hidden_size"]
-    pairs = float((data.lengths.astype(float) ** 2).sum()) / 2 / num_tokens
-    attention = 3 * 4 * pairs * width * config["num_hidden_layers"]
-    return (6 if method == "full" else 4) * (body + head) + attention
+    return training_flops(model).of(num_tokens, data.num_supervised, num_seen) / num_tokens
 
 
 # What was found
