@@ -41,66 +41,40 @@ def peak_bytes(device: str) -> int:
 
 
 def ours(options: dict[str, Any]) -> dict[str, Any]:
-    """tunesmith's own steps, exactly those of a training; nothing is saved."""
+    """A whole training by tunesmith; its steps are timed as its own metrics tell."""
     import torch
     import transformers
 
     from tunesmith import __version__
+    from tunesmith.files import read_jsonl
     from tunesmith.model import ModelConfig
     from tunesmith.model.load import load_model
     from tunesmith.pack import PackConfig, pack
-    from tunesmith.train import TrainConfig
+    from tunesmith.train import TrainConfig, train
     from tunesmith.train.attention import attention_name
+    from tunesmith.train.plan import make_plan
     from tunesmith.types import Rendered
 
-    torch.manual_seed(0)
-    device = torch.device(options["device"])
-    model = load_model(
-        ModelConfig(name=options["model"], dtype=options["dtype"]),
-        attention=attention_name(device),
-    )
-    rendered = [
-        Rendered(f"c{number}", tokens, weights)
-        for number, (tokens, weights) in enumerate(read_conversations(Path(options["data"])))
-    ]
+    conversations = read_conversations(Path(options["data"]))
+    rendered = [Rendered(f"c{number}", *each) for number, each in enumerate(conversations)]
+    packing = PackConfig(batch_conversations=options["batch_conversations"], row_tokens=options["row_tokens"])
+    batches = pack(packing, rendered, 1.0)
     config = TrainConfig(
         method=options["method"],
         learning_rate=LEARNING_RATE,
         schedule={"kind": "constant", "warmup": 0.0},
         gradient_checkpointing=options["gradient_checkpointing"],
+        checkpoint_steps=10**6,
     )
-    packing = PackConfig(batch_conversations=options["batch_conversations"], row_tokens=options["row_tokens"])
-    batches = pack(packing, rendered, 1.0)
-    engine = _engine(config, model, len(batches), options)
-    from tunesmith.train.step import train_step
-
-    steps = []
-    for number, batch in enumerate(batches):
-        began = time.perf_counter()
-        metrics = train_step(engine, batch, number).metrics
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        steps.append((batch.num_tokens, time.perf_counter() - began, metrics["loss"]))
+    chosen = ModelConfig(name=options["model"], dtype=options["dtype"])
+    plan = make_plan(config, chosen, Path(options["model"]), batches)
+    model = load_model(chosen, attention=attention_name(torch.device(options["device"])))
+    folder = Path(options["scratch"]) / "train"
+    train(plan, model, batches, folder)
+    lines = [line for _, line in read_jsonl(folder / "metrics.jsonl")]
+    steps = [(line["num_tokens"], line["seconds"], line["loss"]) for line in lines]
     versions = {"tunesmith": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
     return {"steps": steps, "versions": versions}
-
-
-def _engine(config: Any, model: Any, num_steps: int, options: dict[str, Any]) -> Any:
-    from tunesmith.train import Start
-    from tunesmith.train.adapter import prepare
-    from tunesmith.train.objectives.supervised import Supervised
-    from tunesmith.train.optim import make_optimizer
-    from tunesmith.train.plan import Plan
-    from tunesmith.train.schedule import Schedule
-    from tunesmith.train.start import begin
-    from tunesmith.train.step import Engine
-
-    model = prepare(model, config)
-    plan = Plan(config, num_steps, 0, LEARNING_RATE, options["dtype"], ())
-    optimizer = make_optimizer(model, config.optimizer)
-    begin(Start(), optimizer, Path(options["model"]))
-    schedule = Schedule(config.schedule, num_steps, 0, LEARNING_RATE)
-    return Engine(plan, model, optimizer, schedule, Supervised(), Path())
 
 
 # The reference
