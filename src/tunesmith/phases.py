@@ -231,6 +231,11 @@ def chain_problems(phases: tuple[Phase, ...]) -> list[str]:
                 f"{where}.train.adapter differs from that of {before.name}, so the same adapter cannot go on; make "
                 f"them equal, or set {where}.adapter = merge to begin a new one"
             )
+        if phase.optimizer == "keep" and before.train.final != "last":
+            problems.append(
+                f"{where}.optimizer = keep goes on with the last weights of {before.name}, but its train.final is "
+                f"{before.train.final}; set that to last, or {where}.optimizer to reset"
+            )
         if phase.optimizer == "keep" and not _same_weights(before, phase):
             problems.append(
                 f"{where}.optimizer = keep needs the same weights to be trained by the same optimizer as in "

@@ -19,11 +19,12 @@ from tunesmith.pack import Batches
 from tunesmith.phases import Phase
 from tunesmith.pool import add, aliases, promote, record_verdict
 from tunesmith.preparation import Preparation, Prepared, Say, label_of
+from tunesmith.probing import recipe_probes, validation_batches
 from tunesmith.progress import count, format_seconds
 from tunesmith.recipe import Recipe, to_toml
 from tunesmith.render import Renderer, renderer_for
 from tunesmith.tasks import prepare_tasks
-from tunesmith.train import TrainConfig, train
+from tunesmith.train import Probe, TrainConfig, train
 from tunesmith.train.objectives.make import teacher_digest
 from tunesmith.train.parallel.ranks import current
 from tunesmith.types import Checkpoint, Entry, Report, Verdict
@@ -78,7 +79,12 @@ class Run(Preparation):
         keeps_state = following is not None and following.optimizer == "keep"
 
         def work(folder: Path) -> dict[str, Any]:
-            facts = train_batches(phase.train, footing, prepared.batches(), folder, self.say, keeps_state=keeps_state)
+            validation = validation_batches(phase.pack, prepared.apart)
+            probes = recipe_probes(phase.train, validation, self.asking_renderer, folder)
+            batches = prepared.batches()
+            facts = train_batches(
+                phase.train, footing, batches, folder, self.say, keeps_state=keeps_state, probes=probes
+            )
             return {**facts, "phase": phase.name, "parent": footing.digest, "data": prepared.fingerprint}
 
         choices = [phase.adapter, phase.optimizer, keeps_state, teacher_digest(phase.train.objective)]
@@ -185,7 +191,14 @@ def _facts(
 
 
 def train_batches(
-    config: TrainConfig, footing: Footing, batches: Batches, folder: Path, say: Say, *, keeps_state: bool = False
+    config: TrainConfig,
+    footing: Footing,
+    batches: Batches,
+    folder: Path,
+    say: Say,
+    *,
+    keeps_state: bool = False,
+    probes: Sequence[Probe] = (),
 ) -> dict[str, Any]:
     """Plan, load the model that `footing` names, and train it in `folder`; the facts for the manifest."""
     from tunesmith.model.load import load_model, pick_device
@@ -201,7 +214,7 @@ def train_batches(
         say(f"advice    {each.text} ({each.source})")
     quantize = config.adapter.quantize if config.method == "lora" else "none"
     loaded = load_model(footing.model, attention=attention_name(pick_device()), quantize=quantize)
-    checkpoint = train(plan, loaded, batches, folder)
+    checkpoint = train(plan, loaded, batches, folder, probes)
     return {"step": checkpoint.step, "digest": checkpoint.digest, "method": checkpoint.method}
 
 

@@ -27,12 +27,14 @@ from tunesmith.progress import count
 from tunesmith.recipe import Recipe
 from tunesmith.render import render, renderer_for
 from tunesmith.render.bulk.rendered_file import RenderedFile
+from tunesmith.train.apart import Part as View
+from tunesmith.train.apart import rest_fingerprint, set_apart
 from tunesmith.train.objectives.make import check_data
 from tunesmith.train.parallel.ranks import current
 from tunesmith.types import Rendered
 
 # Raise a stage's number when its output for equal inputs changes: finished runs are then done again.
-VERSIONS = {"data": 2, "render": 2, "mix": 1, "pack": 2, "train": 2, "evaluate": 1, "gate": 1, "pool": 1}
+VERSIONS = {"data": 2, "render": 2, "mix": 1, "pack": 3, "train": 2, "evaluate": 1, "gate": 1, "pool": 1}
 NUM_PREVIEWED = 100
 Say = Callable[[str], None]
 
@@ -48,6 +50,8 @@ class Prepared:
     sequence: Sequence[Rendered]
     fingerprint: str
     epochs: float
+    apart: Sequence[Rendered] = ()
+    """Conversations of the main data that are set apart for validation."""
 
     def batches(self) -> Batches:
         """The stream that training reads; cheap to make, so it is made anew each time."""
@@ -178,17 +182,29 @@ class Preparation:
         assert manifest is not None, f"{place} is not done yet"
         return manifest
 
+    def _rendered(self, phase: Phase, source: Source) -> RenderedFile:
+        return RenderedFile(self.dir.path / phase.place("render", source))
+
+    def _main(self, phase: Phase) -> tuple[Sequence[Rendered], Sequence[Rendered]]:
+        """The main data of a phase: what is trained on, and what is set apart for validation."""
+        return set_apart(self._rendered(phase, phase.main), phase.train.validation)
+
     def _alone(self, phase: Phase, manifest: dict[str, Any]) -> Prepared:
-        sequence = RenderedFile(self.dir.path / phase.place("render", phase.main))
-        return Prepared(phase, sequence, manifest["fingerprint"], phase.train.epochs)
+        rest, apart = self._main(phase)
+        mark = rest_fingerprint(manifest["fingerprint"], phase.train.validation)
+        return Prepared(phase, rest, mark, phase.train.epochs, apart)
 
     def _mixed(self, phase: Phase, manifests: Sequence[dict[str, Any]]) -> Mixed:
         parts = []
         for source, manifest in zip(phase.sources, manifests, strict=True):
-            sequence = RenderedFile(self.dir.path / phase.place("render", source))
+            is_main, whole, mark = source is phase.main, self._rendered(phase, source), manifest["fingerprint"]
             by_number = phase.mix.curriculum.by == "number"
-            numbers = read_numbers(self._conversations(phase, source), sequence) if by_number else None
-            parts.append(Part(source.part, sequence, manifest["fingerprint"], numbers))
+            numbers = read_numbers(self._conversations(phase, source), whole) if by_number else None
+            rest = self._main(phase)[0] if is_main else whole
+            if numbers is not None and isinstance(rest, View):
+                numbers = numbers[rest.places]
+            mark = rest_fingerprint(mark, phase.train.validation) if is_main else mark
+            parts.append(Part(source.part, rest, mark, numbers))
         return mix(phase.mix.settings, parts, phase.train.epochs)
 
     def _mix(self, phase: Phase, manifests: Sequence[dict[str, Any]]) -> Prepared:
@@ -204,7 +220,7 @@ class Preparation:
         self.stage(phase.place("mix"), mixed.fingerprint, work)
         for line in draw(tree):
             self.say(f"{'mix' if line.startswith('mix') else '':<10}{line.removeprefix('mix ')}")
-        return Prepared(phase, mixed, mixed.fingerprint, 1.0)
+        return Prepared(phase, mixed, mixed.fingerprint, 1.0, self._main(phase)[1])
 
     def _pack(self, prepared: Prepared) -> None:
         phase = prepared.phase
@@ -212,12 +228,18 @@ class Preparation:
         def work(folder: Path) -> dict[str, Any]:
             batches = prepared.batches()
             write_jsonl(folder / "preview.jsonl", [batch_preview(batches[0])])
-            return {"num_batches": len(batches), "num_conversations": batches.num_conversations}
+            return {
+                "num_batches": len(batches),
+                "num_conversations": batches.num_conversations,
+                "num_main": len(self._main(phase)[0]),
+                "num_set_apart": len(prepared.apart),
+            }
 
         inputs = [phase.pack, prepared.epochs, prepared.fingerprint]
         manifest = self.stage(phase.place("pack"), inputs, work)
         layout = phase.pack.layout
         said = "no padding" if layout == "best_fit" else f"layout {layout}"
+        said += f"; {manifest['num_set_apart']:,} set apart for validation" if manifest["num_set_apart"] else ""
         size = phase.pack.batch_conversations
         self.say(f"pack      {label_of(phase)}{count(manifest['num_batches'], 'step')} of {size} conversations, {said}")
 

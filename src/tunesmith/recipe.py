@@ -25,6 +25,7 @@ from tunesmith.phases import MixSection, Phase, PhaseConfig, chain_problems, mer
 from tunesmith.pool import PoolConfig
 from tunesmith.render import RenderConfig
 from tunesmith.train import TrainConfig
+from tunesmith.train.probe import VALIDATION_LOSS
 
 HELDOUT = "heldout"
 GENERAL = "builtin:general"
@@ -103,7 +104,26 @@ def check(recipe: Recipe) -> list[str]:
             "evaluate.tasks: a task uses the held-out part, but data.holdout is 0 (in the last phase, where there are "
             "several); set e.g. data.holdout = 0.1"
         )
-    return problems + [problem for phase in phases for problem in _row_problems(phase)] + chain_problems(phases)
+    of_phases = [problem for phase in phases for problem in (*_row_problems(phase), *_score_problems(phase))]
+    return problems + of_phases + chain_problems(phases)
+
+
+def _score_problems(phase: Phase) -> list[str]:
+    """Scores that a phase goes by and that a recipe does not measure."""
+    where = f"phases.{phase.name}: " if phase.name else ""
+    problems = []
+    for name in phase.train.needed_scores:
+        if name != VALIDATION_LOSS:
+            problems.append(
+                f"{where}train.score = {name!r}: a recipe measures validation_loss; other probes are handed to "
+                "tunesmith.train.train in Python"
+            )
+        elif phase.train.validation.size == 0:
+            problems.append(
+                f"{where}early stopping, best states or the schedule go by the validation loss, but nothing is "
+                "validated; set train.validation.size, for example to 0.1"
+            )
+    return problems
 
 
 def _row_problems(phase: Phase) -> list[str]:
@@ -188,7 +208,10 @@ def _make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
 
 
 def _make_data_absolute(values: dict[str, Any], folder: Path) -> None:
-    """The paths of a recipe's data, mix and template, or of a phase's."""
+    """The paths of a recipe's data, mix, template and sample prompts, or of a phase's."""
+    samples = _table(_table(values.get("train")).get("samples"))
+    if isinstance(samples.get("path"), str):
+        samples["path"] = _absolute(samples["path"], folder)
     mix = _table(values.get("mix"))
     sources = _tables(mix.get("sources"))
     for data in (

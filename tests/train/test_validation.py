@@ -74,6 +74,20 @@ def test_a_part_knows_the_sizes_that_the_whole_knows(tmp_path):
     assert not hasattr(set_apart(list(examples), ValidationConfig(size=3))[0], "lengths")
 
 
+@given(sizes=st.lists(st.integers(1, 4), min_size=2, max_size=20), seed=st.integers(0, 3))
+def test_the_pieces_of_a_conversation_stay_together(sizes, seed):
+    """Rendering may cut a conversation into id, id#2, id#3; half of it must not be validated on the other half."""
+    (shape,) = rendered(1)
+    names = [
+        f"c#{n}" if piece == 1 else f"c#{n}#{piece}" for n, size in enumerate(sizes) for piece in range(1, size + 1)
+    ]
+    pieces = [Rendered(name, shape.tokens, shape.loss_weights) for name in names]
+    parts = set_apart(pieces, ValidationConfig(size=1, seed=seed))
+    owners = [{each.conversation_id.split("#")[1] for each in part} for part in parts]
+    assert not owners[0] & owners[1]
+    assert len(owners[1]) == 1
+
+
 def test_a_size_that_is_neither_a_fraction_nor_a_count_is_refused():
     with pytest.raises(ConfigError, match="fraction below 1 or a whole count"):
         ValidationConfig.parse({"size": 2.5})

@@ -154,11 +154,14 @@ def pack(
     from tunesmith.preparation import batch_preview
     from tunesmith.render.bulk.rendered_file import RenderedFile
     from tunesmith.train import TrainConfig
+    from tunesmith.train.apart import rest_fingerprint, set_apart
 
     values = sections("pack", sets, "pack", "train")
     config = PackConfig.parse(values["pack"], "pack")
-    epochs = TrainConfig.parse(values["train"], "train").epochs
-    batches = pack_all(config, RenderedFile(folder), epochs, rendered_mark(folder))
+    training = TrainConfig.parse(values["train"], "train")
+    rest, _ = set_apart(RenderedFile(folder), training.validation)
+    mark = rest_fingerprint(rendered_mark(folder), training.validation)
+    batches = pack_all(config, rest, training.epochs, mark)
     _say_batches(batches)
     if out is None:
         return

@@ -12,10 +12,13 @@ from tunesmith.cli.app import app, example
 from tunesmith.cli.options import DEFAULT_MODEL, DryRun, Out, Sets, sections
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tunesmith.model import ModelConfig
     from tunesmith.pack import Batches, PackConfig
     from tunesmith.recipe import Recipe
     from tunesmith.train import TrainConfig
+    from tunesmith.types import Rendered
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,7 @@ def _train_rendered(folder: Path, out: Path, model: str | None, sets: list[str],
     from tunesmith.pack import PackConfig, pack
     from tunesmith.render.bulk.rendered_file import RenderedFile
     from tunesmith.train import TrainConfig
+    from tunesmith.train.apart import rest_fingerprint, set_apart
     from tunesmith.train.parallel.ranks import joined
 
     values = sections("train", sets, "train", "pack", "model")
@@ -157,7 +161,9 @@ def _train_rendered(folder: Path, out: Path, model: str | None, sets: list[str],
         ModelConfig.parse({"name": model_name(model or DEFAULT_MODEL), **values["model"]}, "model"),
     )
     _check_tokenizer(folder, settings.model)
-    batches = pack(settings.pack, RenderedFile(folder), settings.train.epochs, rendered_mark(folder))
+    rest, apart = set_apart(RenderedFile(folder), settings.train.validation)
+    mark = rest_fingerprint(rendered_mark(folder), settings.train.validation)
+    batches = pack(settings.pack, rest, settings.train.epochs, mark)
     if dry_run:
         from tunesmith.cli.plans import print_plan, say_dry
 
@@ -167,7 +173,7 @@ def _train_rendered(folder: Path, out: Path, model: str | None, sets: list[str],
         joined(settings.train.parallel.timeout_seconds) as ranks,
         RunDir(out).lock() if ranks.is_first else nullcontext(),
     ):
-        _train(settings, batches, model_folder(settings.model), out, resume)
+        _train(settings, batches, apart, model_folder(settings.model), out, resume)
 
 
 def _check_tokenizer(folder: Path, model: "ModelConfig") -> None:
@@ -191,14 +197,18 @@ def _plan(settings: Settings, batches: "Batches", folder: Path) -> Any:
     return make_plan(settings.train, settings.model, folder, batches)
 
 
-def _train(settings: Settings, batches: "Batches", folder: Path, out: Path, resume: bool) -> None:
+def _train(
+    settings: Settings, batches: "Batches", apart: "Sequence[Rendered]", folder: Path, out: Path, resume: bool
+) -> None:
     from tunesmith.chain import Footing
     from tunesmith.cli.console import console, say
     from tunesmith.files import StageFolder, fingerprint
     from tunesmith.model import model_digest
     from tunesmith.pipeline import train_batches
     from tunesmith.preparation import refuse_other_inputs
+    from tunesmith.probing import recipe_probes, validation_batches
     from tunesmith.progress import count
+    from tunesmith.render import renderer_for
     from tunesmith.train.objectives.make import teacher_digest
     from tunesmith.train.parallel.ranks import current
 
@@ -215,7 +225,9 @@ def _train(settings: Settings, batches: "Batches", folder: Path, out: Path, resu
         return
     path = stage.open(mark) if ranks.is_first else stage.path
     ranks.barrier()
-    facts = train_batches(settings.train, footing, batches, path, say if ranks.is_first else _say_nothing)
+    probes = recipe_probes(settings.train, validation_batches(settings.pack, apart), renderer_for(folder), path)
+    speak = say if ranks.is_first else _say_nothing
+    facts = train_batches(settings.train, footing, batches, path, speak, probes=probes)
     if not ranks.is_first:
         return
     stage.finish(mark, **facts)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.errors import ConfigError
+from tunesmith.files import fingerprint
 from tunesmith.train.config import ValidationConfig
 from tunesmith.types import Rendered
 
@@ -52,19 +53,41 @@ class Part(Sequence[Rendered]):
 
 
 def set_apart(rendered: Sequence[Rendered], config: ValidationConfig) -> tuple[Sequence[Rendered], Sequence[Rendered]]:
-    """What is trained on, and what is set apart, each in the order of the data; a function of the data's number and
-    the config.
+    """What is trained on, and what is set apart, each in the order of the data; a function of the data and the config.
 
-    Raises ConfigError where nothing would be left to train on.
+    The pieces of a conversation that rendering cut (id, id#2, id#3, ...) stay together. Raises ConfigError where
+    nothing would be left to train on.
     """
     if config.size == 0:
         return rendered, []
-    num_apart = max(1, round(len(rendered) * config.size)) if config.size < 1 else int(config.size)
-    if num_apart >= len(rendered):
+    owners = _owners(rendered)
+    num_whole = int(owners[-1]) + 1 if owners.size else 0
+    num_apart = max(1, round(num_whole * config.size)) if config.size < 1 else int(config.size)
+    if num_apart >= num_whole:
         raise ConfigError(
             f"train.validation.size = {config.size:g} sets {num_apart:,} conversations apart, but there are "
-            f"{len(rendered):,}, and at least one is needed to train on; lower it"
+            f"{num_whole:,}, and at least one is needed to train on; lower it"
         )
-    is_apart = np.zeros(len(rendered), bool)
-    is_apart[np.random.default_rng([config.seed, len(rendered)]).permutation(len(rendered))[:num_apart]] = True
+    chosen = np.random.default_rng([config.seed, num_whole]).permutation(num_whole)[:num_apart]
+    is_apart = np.isin(owners, chosen)
     return Part(rendered, np.flatnonzero(~is_apart)), Part(rendered, np.flatnonzero(is_apart))
+
+
+def rest_fingerprint(mark: str, config: ValidationConfig) -> str:
+    """Names what is left of the data named `mark` when some are set apart."""
+    return mark if config.size == 0 else fingerprint([mark, config.size, config.seed])
+
+
+def _owners(rendered: Sequence[Rendered]) -> NDArray[np.int64]:
+    """Which conversation each one is, or is a piece of, counted from 0: int64 [N]."""
+    read = getattr(rendered, "conversation_id", None) or (lambda place: rendered[place].conversation_id)
+    owners = np.zeros(len(rendered), np.int64)
+    whole, pieces, number = "", 0, -1
+    for place in range(len(rendered)):
+        name = read(place)
+        if number >= 0 and name == f"{whole}#{pieces + 1}":
+            pieces += 1
+        else:
+            whole, pieces, number = name, 1, number + 1
+        owners[place] = number
+    return owners

@@ -124,7 +124,8 @@ class Judge:
         return {"kept": self.kept, "best": self._best, "num_waited": self._num_waited}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.kept = [(int(step), float(value)) for step, value in state["kept"]]
+        kept = [(int(step), float(value)) for step, value in state["kept"]]
+        self.kept = [(step, value) for step, value in kept if self.place(step).is_dir()]
         self._best = state["best"]
         self._num_waited = state["num_waited"]
 

@@ -105,7 +105,10 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
                 )
     if plan.keeps_state:
         _save(training, step)
-    return _finish(training, step)
+    result = _finish(training, step)
+    if ranks.is_first:
+        judge.prune()
+    return result
 
 
 def _measure(training: Training, probes: Sequence[Probe], step: int) -> dict[str, float]:
