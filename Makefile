@@ -29,7 +29,7 @@ quickstart: $(VENV)/.train
 	$(BIN)/tunesmith run examples/cron/recipe.toml
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
 
 test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest

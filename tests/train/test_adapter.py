@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from families import TRAINED
 from helpers import batches, death, model, plan, rendered
+from model_families import TRAINED
 from safetensors.torch import load_file
 
 from builders import build_model, build_tokenizer

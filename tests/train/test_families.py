@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from families import REFUSED, TRAINED, Family
 from helpers import batches, death, model, plan, rendered, row_loss, trees
+from model_families import REFUSED, TRAINED, Family
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
