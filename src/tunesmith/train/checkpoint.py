@@ -62,10 +62,15 @@ def save_checkpoint(
             content = {"step": step, "checksums": checksums, **facts}
             write_json(temporary / FACTS, {**content, "fingerprint": fingerprint(content)})
     if ranks.is_first:
-        for older in checkpoints(folder)[:-keep]:
-            shutil.rmtree(older)
+        prune(folder, keep)
     ranks.barrier()
     return path
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints."""
+    for older in checkpoints(folder)[:-keep]:
+        shutil.rmtree(older)
 
 
 @contextmanager

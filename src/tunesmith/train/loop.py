@@ -24,7 +24,7 @@ from tunesmith.progress import Progress
 from tunesmith.train import Start
 from tunesmith.train.adapter import prepare, save_final
 from tunesmith.train.averaging import Average, average_of
-from tunesmith.train.checkpoint import load_newest, room_for, save_checkpoint
+from tunesmith.train.checkpoint import load_newest, prune, room_for, save_checkpoint
 from tunesmith.train.conversation_losses import cut_losses
 from tunesmith.train.environment import environment, what_changed
 from tunesmith.train.head import find_head
@@ -180,6 +180,7 @@ def _resume(training: Training) -> tuple[int, list[str]]:
         _cut_metrics(folder / "metrics.jsonl", saved.step if saved else 0)
         cut_losses(folder, saved.step if saved else 0)
         training.judge.prune()
+        prune(folder / "checkpoints", engine.plan.config.keep_checkpoints)  # who died after saving did not come to it
     if saved is None:
         return 0, []
     training.batches.restore(saved.facts["batches"])

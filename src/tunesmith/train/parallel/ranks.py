@@ -5,6 +5,7 @@ the process group (gloo on the CPU, NCCL for what lies on GPUs); words, such as 
 torch is imported only where there are several.
 """
 
+import gc
 import json
 import os
 import time
@@ -102,8 +103,11 @@ class Ranks:
             )
 
     def fail(self, message: str) -> None:
-        """Tell the others why this rank stops, unless another one failed before. The first rank, in whose process the
-        store may live, waits a moment until the others have heard."""
+        """Tell the others why this rank stops, unless another one failed before.
+
+        The first rank, in whose process the store lives without torchrun, stays a moment for those that listen; who
+        waits in a collective operation wakes when this process ends, and then only learns that a rank was lost.
+        """
         try:
             if not self.store.check([_FAILURE]):
                 self.tell(_FAILURE, message)
@@ -164,6 +168,8 @@ def joined(timeout_seconds: float) -> Iterator[Ranks]:
         lost = f"rank {ranks.rank} lost another rank, so training stops; the last checkpoint is good to resume from"
         raise TrainError(ranks.last_words() or lost) from error
     else:
+        ranks.barrier()
+        gc.collect()  # a sharded model is a web of cycles, which would keep the group's threads until the exit
         dist.destroy_process_group()
     finally:
         _joined = ALONE
