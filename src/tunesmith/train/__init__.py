@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.train.config import (
     AdapterConfig,
     AverageConfig,
-    DistillConfig,
     EarlyStopConfig,
     LossConfig,
     NoiseConfig,
-    ObjectiveConfig,
     OptimizerConfig,
     ParallelConfig,
-    PreferenceConfig,
     SamplesConfig,
     ScheduleConfig,
     TrainConfig,
     ValidationConfig,
 )
+from tunesmith.train.objective_config import DistillConfig, ObjectiveConfig, PreferenceConfig
 from tunesmith.train.probe import FunctionProbe, Probe
 from tunesmith.types import Batch, Checkpoint, Stream
 

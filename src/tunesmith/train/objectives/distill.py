@@ -25,11 +25,11 @@ from tunesmith.generate import Sampling
 from tunesmith.generate.local import complete
 from tunesmith.model import ModelConfig
 from tunesmith.model.load import load_model
-from tunesmith.train.config import DistillConfig
 from tunesmith.train.failures import each_alone
 from tunesmith.train.forward import row_tensors
 from tunesmith.train.head import ChunkLoss, Head, find_head
 from tunesmith.train.loss import reverse_kl
+from tunesmith.train.objective_config import DistillConfig
 from tunesmith.train.objectives.objective import RowLoss
 from tunesmith.train.objectives.reference import at_rest
 from tunesmith.train.proof import prove_attention

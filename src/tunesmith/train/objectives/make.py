@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import ConfigError
 from tunesmith.model import ModelConfig, model_digest, model_folder, tokenizer_folder
-from tunesmith.train.config import DistillConfig, ObjectiveConfig, TrainConfig
+from tunesmith.train.config import TrainConfig
+from tunesmith.train.objective_config import DistillConfig, ObjectiveConfig
 from tunesmith.types import Rendered
 
 if TYPE_CHECKING:

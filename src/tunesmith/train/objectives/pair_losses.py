@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tunesmith.train.config import ObjectiveConfig
+from tunesmith.train.objective_config import ObjectiveConfig
 
 
 class Pairs(NamedTuple):

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from tunesmith.errors import TrainError
-from tunesmith.train.config import ObjectiveConfig
 from tunesmith.train.forward import RowTensors, row_tensors
 from tunesmith.train.head import Head
+from tunesmith.train.objective_config import ObjectiveConfig
 from tunesmith.train.objectives.objective import RowLoss
 from tunesmith.train.objectives.pair_losses import Pairs, pair_losses, rewards
 from tunesmith.train.objectives.reference import Reference
