@@ -89,7 +89,9 @@ class Run(Preparation):
 
         choices = [phase.adapter, phase.optimizer, keeps_state, teacher_digest(phase.train.objective)]
         packed = self._manifest(phase.place("pack"))["fingerprint"]
-        inputs = [phase.train, self.recipe.model, packed, footing.digest, choices]
+        # Where figures are copied to says nothing of what is trained.
+        config = phase.train.model_copy(update={"trackers": ()})
+        inputs = [config, self.recipe.model, packed, footing.digest, choices]
         manifest = self.stage(phase.place("train"), inputs, work)
         took = format_seconds(manifest["seconds"])
         self.say(f"train     {label_of(phase)}done: {count(manifest['step'], 'step')} in {took}")

@@ -66,6 +66,12 @@ def test_another_choice_of_validation_trains_anew_and_an_equal_one_does_nothing(
     assert second.entry.digest != first.entry.digest
 
 
+def test_another_tracker_does_not_train_anew(values, tmp_path):
+    run(build_recipe(values), tmp_path / "runs", quiet)
+    again = run(build_recipe(values, ["train.trackers=['tensorboard']"]), tmp_path / "runs", quiet)
+    assert not again.did_work
+
+
 def test_in_a_mix_the_main_data_are_validated_and_never_trained_on(values, tmp_path):
     rows = [{"prompt": f"every day at {n}", "completion": f"0 {n} * * *"} for n in range(9)]
     (tmp_path / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -48,6 +48,9 @@ class ModelConfig(Config):
     seed: int = Field(default=0, ge=0)
     """Seed of the random weights of a new model (new:...); others have weights already."""
 
+    add_tokens: tuple[str, ...] = ()
+    """Strings that the vocabulary lacks and that become tokens, with rows that begin as the mean of their pieces."""
+
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the weights in memory; auto takes bfloat16 where the device is fast at it."""
 
@@ -58,7 +61,24 @@ def cache_folder() -> Path:
 
 
 def model_folder(config: ModelConfig) -> Path:
-    """The local folder with the model's weights and tokenizer, downloaded or converted if need be."""
+    """The local folder with the model's weights and tokenizer, downloaded, converted or extended if need be."""
+    if config.add_tokens:
+        from tunesmith.model.extended import extended_folder
+
+        return extended_folder(_model_folder(config), config.add_tokens, config.trust_remote_code)
+    return _model_folder(config)
+
+
+def tokenizer_folder(config: ModelConfig) -> Path:
+    """A local folder with the model's tokenizer and chat template; needs neither torch nor the weights."""
+    if config.add_tokens:
+        from tunesmith.model.extended import extended_tokenizer
+
+        return extended_tokenizer(_tokenizer_folder(config), config.add_tokens)
+    return _tokenizer_folder(config)
+
+
+def _model_folder(config: ModelConfig) -> Path:
     from tunesmith.model import embedded, scratch
 
     if config.name.startswith(scratch.PREFIX):
@@ -74,8 +94,7 @@ def model_folder(config: ModelConfig) -> Path:
     return _checked_folder(_hub_folder(config, ("*.safetensors", "*.json", "*.jinja", "*.txt", *code)))
 
 
-def tokenizer_folder(config: ModelConfig) -> Path:
-    """A local folder with the model's tokenizer and chat template; needs neither torch nor the weights."""
+def _tokenizer_folder(config: ModelConfig) -> Path:
     from tunesmith.model import embedded, scratch
 
     if config.name.startswith(scratch.PREFIX):

@@ -105,7 +105,11 @@ def quantized(kind: str, dtype: torch.dtype, device: torch.device) -> dict[str, 
 
 
 def _from_folder(
-    folder: Path, dtype: torch.dtype, trust_remote_code: bool, attention: str | None, more: dict[str, Any] | None = None
+    folder: Path,
+    dtype: torch.dtype | str,
+    trust_remote_code: bool,
+    attention: str | None,
+    more: dict[str, Any] | None = None,
 ) -> Any:
     options: dict[str, Any] = {**({"attn_implementation": attention} if attention else {}), **(more or {})}
     with _quiet():
@@ -169,6 +173,30 @@ def write_random_llama(shape: "Architecture", tokenizer: "Tokenizer", seed: int,
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(seed)
         transformers.LlamaForCausalLM(config).save_pretrained(folder)
+
+
+@torch.no_grad()
+def write_extended(base: Path, pieces: dict[int, list[int]], folder: Path, trust_remote_code: bool) -> None:
+    """Write the model of `base` with a row for each new token id, the mean of the rows of its pieces, into `folder`.
+
+    The weights keep the number format of their files. Tables that have room for the ids already are not made larger.
+    """
+    model = _from_folder(base, "auto", trust_remote_code, None)
+    means = [[table[ids].float().mean(0) for ids in pieces.values()] for table in _token_tables(model)]
+    if max(pieces) >= model.get_input_embeddings().weight.shape[0]:
+        with _quiet():
+            model.resize_token_embeddings(max(pieces) + 1, mean_resizing=False)
+    for table, rows in zip(_token_tables(model), means, strict=True):
+        for index, row in zip(pieces, rows, strict=True):
+            table[index] = row.to(table.dtype)
+    with _quiet():
+        model.save_pretrained(folder)
+
+
+def _token_tables(model: Any) -> list[torch.Tensor]:
+    """The embedding, and the head where it has weights of its own."""
+    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings()
+    return [embedding] if head is None or head.weight is embedding else [embedding, head.weight]
 
 
 def convert_weights(gguf: Path, folder: Path) -> None:

@@ -92,8 +92,7 @@ def token_ids(folder: Path, tokens: tuple[str, ...]) -> list[int]:
         hint = f"such as {', '.join(sorted(free)[:3])}" if free else "but this vocabulary has none by name"
         raise TrainError(
             f"train.adapter.new_tokens: {', '.join(map(repr, lacking))} are not in the vocabulary of {folder}; "
-            f"take a token that is, for example one kept free for such uses ({hint}), "
-            "and write it into the data or the chat template"
+            f"name them in model.add_tokens too, or take a token kept free for such uses ({hint})"
         )
     return sorted({vocabulary[token] for token in tokens})
 
