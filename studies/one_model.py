@@ -20,15 +20,14 @@ def tuned(run: Run) -> Checkpoint:
 def speaker(run: Run, checkpoint: Checkpoint | None) -> "LocalGenerator":
     """The model to judge: the base where nothing was trained."""
     digest = run.model_digest if checkpoint is None else f"{run.model_digest}+{checkpoint.digest}"
-    generator: LocalGenerator = load_generator(run.recipe, checkpoint, digest, run.asking_renderer)
-    return generator
+    return load_generator(run.recipe, checkpoint, digest, run.asking_renderer)
 
 
 def losses(generator: "LocalGenerator", rendered: Sequence[Rendered]) -> list[dict[str, Any]]:
     """Mean loss of each conversation in nats per supervised token, weighed by the number of these."""
     return [
         {"id": each.conversation_id, "value": -value, "weight": each.num_supervised}
-        for each, value in zip(rendered, generator.log_likelihood(rendered), strict=True)
+        for each, value in zip(rendered, generator.mean_log_probability(rendered), strict=True)
     ]
 
 

@@ -45,7 +45,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from comparison import (
     BASE,
     Difference,
@@ -65,16 +64,15 @@ from verifiable_instructions import CONTINUATIONS, INSTRUCTIONS, is_continued, i
 from tunesmith.data import DataConfig, iter_conversations
 from tunesmith.errors import TunesmithError
 from tunesmith.files import atomic_write, file_digest, fingerprint, write_json, write_jsonl
-from tunesmith.generate import Sampling
+from tunesmith.generate import Prompt, Sampling
 from tunesmith.model import ModelConfig, tokenizer_folder
-from tunesmith.model.tokenizer import Tokenizer
 from tunesmith.pack import PackConfig
 from tunesmith.pipeline import Run
 from tunesmith.progress import format_seconds
 from tunesmith.recipe import Recipe
 from tunesmith.render import RenderConfig, renderer_for
 from tunesmith.train import TrainConfig
-from tunesmith.types import Checkpoint, Message, TokenArray
+from tunesmith.types import Checkpoint, Message
 
 if TYPE_CHECKING:
     from tunesmith.generate.local import LocalGenerator
@@ -236,17 +234,17 @@ def judge(study: Study, run: Run, checkpoint: Checkpoint | None) -> dict[str, An
     alone = renderer_for(tokenizer_folder(study.model), study.recipe("response_only", 0).render)
     return {
         "digest": generator.digest,
-        "followed": ask(study, run, generator),
+        "followed": ask(study, generator),
         "loss": losses(generator, [run.asking_renderer.render(each) for each in heldout]),
         "loss_empty": losses(generator, [alone.render(each) for each in heldout]),
         "continued": go_on(study, generator),
     }
 
 
-def ask(study: Study, run: Run, generator: "LocalGenerator") -> list[dict[str, Any]]:
+def ask(study: Study, generator: "LocalGenerator") -> list[dict[str, Any]]:
     """The greedy answers to the verifiable instructions, all in one batch, so that it is the same for each model."""
     asked = INSTRUCTIONS[: study.num_instructions]
-    prompts = [run.asking_renderer.prompt([Message("user", each.prompt)]) for each in asked]
+    prompts = [Prompt((Message("user", each.prompt),)) for each in asked]
     return [
         {
             "id": each.id,
@@ -262,19 +260,12 @@ def ask(study: Study, run: Run, generator: "LocalGenerator") -> list[dict[str, A
 
 def go_on(study: Study, generator: "LocalGenerator") -> list[dict[str, Any]]:
     """What the model writes after plain texts, without a chat template around them."""
-    tokenizer = Tokenizer.load(tokenizer_folder(study.model))
-    prompts = [plain_tokens(tokenizer, each.text) for each in CONTINUATIONS]
+    prompts = [Prompt(text=each.text) for each in CONTINUATIONS]
     found = generator.generate(prompts, Sampling(CONTINUED_TOKENS))
     return [
         {"id": each.text, "value": float(is_continued(each, after.text)), "weight": 1, "answer": after.text}
         for each, after in zip(CONTINUATIONS, found, strict=True)
     ]
-
-
-def plain_tokens(tokenizer: Tokenizer, text: str) -> TokenArray:
-    """The tokens of a text as a document begins: with the first token that the tokenizer sets by itself, if any."""
-    first = [] if tokenizer.automatic_bos is None else [tokenizer.control_id(tokenizer.automatic_bos)]
-    return np.array([*first, *tokenizer.encode(text)], np.int32)
 
 
 def arms_table(results: Sequence[dict[str, Any]]) -> str:

@@ -9,6 +9,8 @@
     ├── ModelError         a model name, folder or download that cannot be loaded
     ├── TrainError         training cannot start or go on (NaN loss, nothing supervised)
     ├── EvaluateError      a golden set, scorer or report that cannot be used
+    ├── SkippedError       a task cannot be measured here; it is shown as SKIPPED, never counted as wrong
+    ├── GenerateError      a ledger, engine or endpoint that cannot answer
     ├── PoolError          a pool entry, alias or promotion that is refused
     ├── MissingExtra       an optional dependency is not installed                          (ImportError)
     └── Interrupted        the person pressed Ctrl-C; the message says how to go on
@@ -62,6 +64,14 @@ class TrainError(TunesmithError):
 
 class EvaluateError(TunesmithError, ValueError):
     """A golden set, scorer or report that cannot be used."""
+
+
+class SkippedError(TunesmithError):
+    """A task cannot be measured on this machine, with the reason: a scorer raises it, the whole task is SKIPPED."""
+
+
+class GenerateError(TunesmithError):
+    """A ledger, engine or endpoint that cannot answer."""
 
 
 class PoolError(TunesmithError):

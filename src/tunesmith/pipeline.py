@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.chain import Footing, footing_after, merged_result
 from tunesmith.evaluate import Task, evaluate
@@ -28,6 +28,9 @@ from tunesmith.train import Probe, TrainConfig, train
 from tunesmith.train.objectives.make import teacher_digest
 from tunesmith.train.parallel.ranks import current
 from tunesmith.types import Checkpoint, Entry, Report, Verdict
+
+if TYPE_CHECKING:
+    from tunesmith.generate.local import LocalGenerator
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +108,8 @@ class Run(Preparation):
 
         def work(folder: Path) -> dict[str, Any]:
             generator = load_generator(self.recipe, checkpoint, digest, self.asking_renderer)
-            report = evaluate(self.recipe.evaluate, self.tasks, generator, self.asking_renderer, folder, label)
-            return {"means": {task.task: task.mean for task in report.tasks}}
+            report = evaluate(self.recipe.evaluate, self.tasks, generator, folder, label)
+            return {"means": {task.task: task.mean for task in report.tasks if task.scores}}
 
         marks = [task.fingerprint for task in self.tasks]
         asked = self.asking_renderer.fingerprint
@@ -220,8 +223,8 @@ def train_batches(
     return {"step": checkpoint.step, "digest": checkpoint.digest, "method": checkpoint.method}
 
 
-def load_generator(recipe: Recipe, checkpoint: Checkpoint | None, digest: str, renderer: Renderer) -> Any:
-    """The base or the tuned model, ready to answer."""
+def load_generator(recipe: Recipe, checkpoint: Checkpoint | None, digest: str, renderer: Renderer) -> "LocalGenerator":
+    """The base or the tuned model, ready to answer; it is loaded when it is first asked."""
     from tunesmith.generate.local import LocalGenerator
     from tunesmith.model.load import load_model
 
@@ -230,4 +233,5 @@ def load_generator(recipe: Recipe, checkpoint: Checkpoint | None, digest: str, r
         adapter = checkpoint.path
     elif checkpoint is not None:
         config = config.model_copy(update={"name": str(checkpoint.path), "revision": None})
-    return LocalGenerator(load_model(config, adapter=adapter), renderer, digest)
+    batch = recipe.evaluate.batch_prompts
+    return LocalGenerator(lambda: load_model(config, adapter=adapter), renderer, digest, batch_prompts=batch)

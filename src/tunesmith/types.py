@@ -5,7 +5,7 @@ Token arrays are one-dimensional int32; loss weights are float32 of the same len
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -214,15 +214,20 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How good one completion is, higher is better, and a sentence that says why."""
+    """How good one completion is, a sentence that says why, and the rule that decided, where a scorer names it."""
 
     value: float
     explanation: str
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One golden item, what a model answered, and the score."""
+    """One answer of one model to one golden item, and its score.
+
+    `number` counts the answers to the same item from 0. `gap` is the smallest difference between the two largest
+    logits on the way, in nats: where it is tiny, another machine may answer otherwise; None where it is unknown.
+    """
 
     task: str
     item_id: str
@@ -234,24 +239,45 @@ class Sample:
     stopped: bool
     score: float
     explanation: str
+    rule: str = ""
+    number: int = 0
+    gap: float | None = None
+
+
+Better = Literal["higher", "lower"]
+TaskGroup = Literal["task", "tax", "forgetting"]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """One task of one model: the score of every item, by item id. Binary tasks score 0 or 1."""
+    """One measured quantity of one model, a value an item: right and wrong are 1 and 0.
+
+    With several samples an item its value is their mean, or what the task's estimate makes of them. `about` says in a
+    sentence what is measured, `unit` in what (empty: a share). `skipped` is the reason why nothing was measured.
+    `is_sealed`: the values stay in the vault, where only the gate reads them. In both cases `scores` is empty.
+    `facts` are figures of the whole set that are no mean over items, such as macro-F1; nothing is judged by them.
+    """
 
     task: str
     items_digest: str
     scores: Mapping[str, float]
     clusters: Mapping[str, str]
+    better: Better = "higher"
+    unit: str = ""
+    about: str = ""
+    group: TaskGroup = "task"
+    skipped: str = ""
+    is_sealed: bool = False
+    facts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:
-        return sum(self.scores.values()) / len(self.scores)
+        """The mean over items; not a number where nothing was measured or nothing may be seen."""
+        return sum(self.scores.values()) / len(self.scores) if self.scores else float("nan")
 
     @property
     def is_binary(self) -> bool:
-        return all(value in (0.0, 1.0) for value in self.scores.values())
+        return bool(self.scores) and all(value in (0.0, 1.0) for value in self.scores.values())
 
     def by_cluster(self) -> dict[str, "TaskReport"]:
         """The same report, apart for each cluster, in order of first appearance."""
@@ -259,18 +285,23 @@ class TaskReport:
         for item_id, value in self.scores.items():
             parts.setdefault(self.clusters[item_id], {})[item_id] = value
         return {
-            name: TaskReport(self.task, self.items_digest, scores, dict.fromkeys(scores, name))
+            name: replace(self, scores=scores, clusters=dict.fromkeys(scores, name), facts={})
             for name, scores in parts.items()
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One model on all tasks. `model_digest` is what was evaluated; a name alone would prove nothing."""
+    """One model on all tasks. `model_digest` is what was evaluated; a name alone would prove nothing.
+
+    `engine` names what wrote the answers, and in which mode. `noise` holds what is known of the engine's own noise.
+    """
 
     model: str
     model_digest: str
     tasks: tuple[TaskReport, ...]
+    engine: str = ""
+    noise: Mapping[str, Any] = field(default_factory=dict)
 
     def task(self, name: str) -> TaskReport | None:
         return next((task for task in self.tasks if task.task == name), None)
@@ -280,11 +311,8 @@ class Report:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Report":
-        tasks = tuple(
-            TaskReport(task["task"], task["items_digest"], dict(task["scores"]), dict(task["clusters"]))
-            for task in data["tasks"]
-        )
-        return cls(data["model"], data["model_digest"], tasks)
+        """Raises KeyError or TypeError where `data` is no report."""
+        return cls(**{**data, "tasks": tuple(TaskReport(**task) for task in data["tasks"])})
 
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]

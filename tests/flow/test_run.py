@@ -150,24 +150,25 @@ def test_a_run_that_died_goes_on_to_the_same_weights(values, tmp_path, monkeypat
 
 
 def test_evaluation_goes_on_item_by_item(values, tmp_path, monkeypatch):
-    from tunesmith.generate.local import LocalGenerator
+    from tunesmith.generate import local
 
-    real, calls = LocalGenerator.generate, []
+    real, calls = local.complete, []
 
-    def die_at_third(self, prompts, sampling, on_text=None):
+    def die_at_third(model, prompts, *rest):
         calls.append(len(prompts))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(self, prompts, sampling, on_text)
+        return real(model, prompts, *rest)
 
-    monkeypatch.setattr(LocalGenerator, "generate", die_at_third)
+    monkeypatch.setattr(local, "complete", die_at_third)
     with pytest.raises(KeyboardInterrupt):
         do(values, tmp_path, "evaluate.batch_prompts=4")
     samples = tmp_path / "runs" / "tiny" / "evaluate" / "base" / "samples.jsonl"
     assert len(samples.read_text().splitlines()) == 8
     samples.write_text(samples.read_text()[:-10])  # the last line torn by the death
     result = do(values, tmp_path, "evaluate.batch_prompts=4")
-    assert len(calls) == 3 + 2 + 3
+    # What was finished is not asked again, but for the torn line.
+    assert calls == [4, 4, 4, 4, 1, 4, 4, 4]
     assert len(result.base.task("sums").scores) == 12
 
 

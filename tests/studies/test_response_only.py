@@ -10,7 +10,6 @@ import pytest
 
 from tunesmith.data import iter_conversations, write_data
 from tunesmith.model import ModelConfig
-from tunesmith.model.tokenizer import Tokenizer
 from tunesmith.stats import mean_interval
 
 FOLDER = Path(__file__).resolve().parents[2] / "studies"
@@ -139,13 +138,6 @@ def test_a_result_is_known_while_nothing_that_it_depends_on_changed(small):
     assert study.known_result(small, "assistant", 0, "abc") is None
     assert study.known_result(small, "assistant", 1, "other conversations") is None
     assert study.known_result(replace(small, epochs=2.0), "assistant", 1, "abc") is None
-
-
-def test_plain_text_has_no_template_around_it(tiny_tokenizer_folder):
-    tokenizer = Tokenizer.load(tiny_tokenizer_folder)
-    tokens = study.plain_tokens(tokenizer, "1, 2, 3,")
-    first = 0 if tokenizer.automatic_bos is None else 1
-    assert tokenizer.decode(tokens[first:].tolist(), skip_control=False) == "1, 2, 3,"
 
 
 # The comparison

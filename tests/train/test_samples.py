@@ -1,13 +1,14 @@
 """Samples during training: what the model says, and that asking it never changes what it learns."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
 from helpers import batches, death, model, plan, rendered
 
 from tunesmith.errors import ConfigError
-from tunesmith.generate import Sampling
+from tunesmith.generate import Prompt, Sampling
 from tunesmith.generate.local import LocalGenerator
 from tunesmith.model import ModelConfig
 from tunesmith.model.load import load_model
@@ -49,11 +50,11 @@ def test_the_answers_are_those_of_the_base_and_of_the_result(tiny_model_folder, 
     """Oracle: both models loaded anew for generation, the adapter merged."""
     result = trained(tmp_path, tiny_model_folder)
     renderer = renderer_for(tiny_model_folder)
-    prompts = [renderer.prompt([Message("user", prompt)]) for prompt in PROMPTS]
+    prompts = [Prompt((Message("user", prompt),)) for prompt in PROMPTS]
     found = {step: [line["completion"] for line in lines_of(tmp_path) if line["step"] == step] for step in (0, 7)}
     config = ModelConfig(name=str(tiny_model_folder), dtype="float32")
     for step, adapter in ((0, None), (7, result.path)):
-        generator = LocalGenerator(load_model(config, adapter=adapter), renderer, "")
+        generator = LocalGenerator(partial(load_model, config, adapter=adapter), renderer, "")
         expected = generator.generate(prompts, Sampling(max_tokens=5))
         assert found[step] == [each.text for each in expected]
     assert found[0] != found[7]

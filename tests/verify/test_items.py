@@ -112,3 +112,27 @@ def test_a_conversation_without_question_or_answer_is_refused(messages):
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/golden.jsonl")), ids=lambda path: path.parent.name)
 def test_the_golden_files_of_the_examples_are_read(path):
     assert len({item.id for item in read_items(path, "gate")}) > 100
+
+
+def test_a_plain_text_and_what_a_checker_reads(tmp_path):
+    asked = {"id": "one", "text": "1, 2, 3,", "choices": [" 4", " 5"], "checker": {"instructions": [{"id": "a"}]}}
+    (item,) = read_items(write(tmp_path, asked))
+    assert (item.text, item.messages, item.answer, item.choices) == ("1, 2, 3,", (), {}, (" 4", " 5"))
+    assert item.checker == asked["checker"] and item.rubric == ""
+    (judged,) = read_items(write(tmp_path, {"id": "one", "text": "Once", "rubric": "It rhymes."}))
+    assert judged.rubric == "It rhymes."
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"text": "Go on"}, "'text' or 'messages', not both"),
+        ({"text": 4}, "'text' must be a string"),
+        ({"checker": "lowercase"}, "'checker' must be an object"),
+        ({"choices": ["A", "A"]}, "'choices' must be different texts"),
+        ({"rubric": ""}, "'rubric' must be a non-empty string"),
+    ],
+)
+def test_what_no_item_may_hold(tmp_path, change, said):
+    with pytest.raises(EvaluateError, match=f"golden.jsonl:1: {said}|golden.jsonl:1: an item has {said}"):
+        read_items(write(tmp_path, {**ROW, **change}))

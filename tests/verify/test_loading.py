@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith.errors import EvaluateError
+from tunesmith.errors import EvaluateError, SkippedError
 from tunesmith.types import Message, Score
 from tunesmith.verify import Item, apply_scorer, load_scorer
 
@@ -76,8 +76,9 @@ def test_what_cannot_be_loaded_says_why(tmp_path):
     ("body", "said"),
     [
         ("raise KeyError('gold')", "it raised KeyError: 'gold'"),
-        ("return 1.0", r"it must return \(value, explanation\), not 1.0"),
+        ("return 1.0", r"it must return \(value, explanation\[, rule\]\), not 1.0"),
         ("return 1.0, None", "it must return"),
+        ("return 1.0, 'x', 2", "it must return"),
         ("return 'good', 'x'", "the value must be a finite number, not 'good'"),
         ("return float('nan'), 'x'", "the value must be a finite number"),
         ("return '1', 'x'", "the value must be a finite number"),
@@ -107,3 +108,13 @@ def test_the_shipped_scorer_judges_its_own_golden_items():
     scorer, _ = load_scorer("scorer.py:score", folder)
     items = [item for item in read_items(folder / "golden.jsonl", "gate") if item.answer["type"] == "cron"][:20]
     assert all(apply_scorer(scorer, item, item.answer["value"]).value == 1.0 for item in items)
+
+
+def test_a_scorer_may_name_its_rule_and_may_skip_the_task(tmp_path):
+    body = "def score(item, completion):\n    return 1.0, 'equal.', 'roman numeral'\n"
+    scorer, _ = load_scorer("scorer.py:score", write(tmp_path, body))
+    assert apply_scorer(scorer, ITEM, "x") == Score(1.0, "equal.", "roman numeral")
+    body = "from tunesmith.errors import SkippedError\ndef score(item, completion):\n    raise SkippedError('no box')\n"
+    scorer, _ = load_scorer("scorer.py:score", write(tmp_path, body))
+    with pytest.raises(SkippedError, match="no box"):
+        apply_scorer(scorer, ITEM, "x")

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tunesmith.cli.console import console, error_console
 from tunesmith.cli.speakers import Speaker, load
-from tunesmith.generate import Completion, Sampling
+from tunesmith.generate import Completion, Prompt, Sampling
 from tunesmith.types import Message
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ class Voice:
         """Answer and remember; an answer that is interrupted leaves the history as it was."""
         asked = [*self.messages, Message("user", question)]
         opening = [Message("system", system)] if system else []
-        prompt = self.generator.renderer.prompt([*opening, *asked])
-        completion = self.generator.generate([prompt], sampling, on_text)[0]
+        completion = self.generator.answer(Prompt((*opening, *asked)), sampling, on_text)
         self.messages = [*asked, Message("assistant", completion.text)]
         return completion
 

@@ -70,9 +70,9 @@ def evaluate(
     tasks = prepare_tasks(recipe, Path("heldout.jsonl"))
 
     def work(folder: Path) -> dict[str, Any]:
-        generator = load(speaker)
-        report = ask(recipe.evaluate, tasks, generator, generator.renderer, folder, speaker.label)
-        return {"means": {each.task: each.mean for each in report.tasks}}
+        generator = load(speaker, recipe.evaluate.batch_prompts)
+        report = ask(recipe.evaluate, tasks, generator, folder, speaker.label)
+        return {"means": {each.task: each.mean for each in report.tasks if each.scores}}
 
     marks = [each.fingerprint for each in tasks]
     inputs = [recipe.evaluate.batch_prompts, marks, speaker.digest, speaker.config.dtype, speaker.render]

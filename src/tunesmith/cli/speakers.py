@@ -90,14 +90,15 @@ def default_reference(pool: Path) -> str:
     )
 
 
-def load(speaker: Speaker) -> "LocalGenerator":
-    """The model, ready to answer."""
+def load(speaker: Speaker, batch_prompts: int = 1) -> "LocalGenerator":
+    """The model, ready to answer; it is loaded when it is first asked."""
     from tunesmith.generate.local import LocalGenerator
     from tunesmith.model.load import load_model
     from tunesmith.render import renderer_for
 
     renderer = renderer_for(model_folder(speaker.config), speaker.render.for_answers())
-    return LocalGenerator(load_model(speaker.config, adapter=speaker.adapter), renderer, speaker.digest)
+    load = lambda: load_model(speaker.config, adapter=speaker.adapter)  # noqa: E731
+    return LocalGenerator(load, renderer, speaker.digest, batch_prompts=batch_prompts)
 
 
 def _recipe_of(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,24 +1,23 @@
 """evaluate: golden items in, one score an item out, for one model.
 
 Base and tuned model are evaluated alike, on the same items; comparing them is the gate's business. Every sample is
-kept as soon as it exists, so that a crash loses at most one batch.
+kept as soon as it exists, so that a crash loses nothing that was finished.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from tunesmith.config import Config
 from tunesmith.files import fingerprint
 from tunesmith.types import Report
-from tunesmith.verify import Item, items_digest
+from tunesmith.verify import Item, Scorer, items_digest
 
 if TYPE_CHECKING:
     from tunesmith.generate import Generator
-    from tunesmith.render import Renderer
 
 LIKELIHOOD = "likelihood"
 
@@ -62,7 +61,7 @@ class Task:
 
     name: str
     items: tuple[Item, ...]
-    scorer: Callable[[dict[str, Any], str], tuple[float, str]] | None
+    scorer: Scorer | None
     """None for the likelihood of the expected answer, which needs no completion."""
 
     scorer_fingerprint: str
@@ -77,7 +76,6 @@ def evaluate(
     config: EvaluateConfig,
     tasks: Sequence[Task],
     generator: "Generator",
-    renderer: "Renderer",
     folder: Path,
     label: str = "evaluate",
 ) -> Report:
@@ -88,4 +86,4 @@ def evaluate(
     """
     from tunesmith.evaluate.run import run_tasks
 
-    return run_tasks(config, tasks, generator, renderer, folder, label)
+    return run_tasks(config, tasks, generator, folder, label)

@@ -1,52 +1,54 @@
-"""Running tasks: fixed batches in a fixed order, every sample on disk as soon as it is scored."""
+"""Running tasks: every sample is on disk as soon as it is scored."""
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 
+from tunesmith.errors import SkippedError
 from tunesmith.evaluate import EvaluateConfig, Task
-from tunesmith.files import atomic_write, write_json, write_jsonl
-from tunesmith.generate import Generator, Sampling
+from tunesmith.files import atomic_write, canonical_json, write_json, write_jsonl
+from tunesmith.generate import Completion, Generator, Likelihood, Prompt, Sampling
 from tunesmith.progress import Progress
-from tunesmith.render import Renderer
-from tunesmith.types import Conversation, Message, Report, Sample, TaskReport, ToolCall
+from tunesmith.types import Message, Report, Sample, TaskReport, ToolCall
 from tunesmith.verify import Item, apply_scorer, items_digest
 
 SAMPLES = "samples.jsonl"
 REPORT = "report.json"
+Known = dict[tuple[str, str, int], Sample]
 
 
-def run_tasks(
-    config: EvaluateConfig,
-    tasks: Sequence[Task],
-    generator: Generator,
-    renderer: Renderer,
-    folder: Path,
-    label: str,
-) -> Report:
+def run_tasks(config: EvaluateConfig, tasks: Sequence[Task], generator: Generator, folder: Path, label: str) -> Report:
     """See `tunesmith.evaluate.evaluate`."""
     folder.mkdir(parents=True, exist_ok=True)
-    known = _samples_so_far(folder / SAMPLES)
+    known = samples_so_far(folder / SAMPLES)
+    skipped: dict[str, str] = {}
     total = sum(len(task.items) for task in tasks)
     with Progress(label, total) as progress, (folder / SAMPLES).open("a", encoding="utf-8") as file:
         for task in tasks:
-            for samples, is_new in _answered(config, task, generator, renderer, known):
-                if is_new:
-                    file.writelines(json.dumps(asdict(sample), ensure_ascii=False) + "\n" for sample in samples)
-                    file.flush()
-                known |= {(sample.task, sample.item_id): sample for sample in samples}
-                progress.advance(len(samples), shown={"task": task.name})
-    ordered = {task.name: [known[task.name, item.id] for item in task.items] for task in tasks}
+
+            def keep(sample: Sample, task: Task = task) -> None:
+                file.write(json.dumps(asdict(sample), ensure_ascii=False) + "\n")
+                file.flush()
+                known[sample.task, sample.item_id, sample.number] = sample
+                progress.advance(1, shown={"task": task.name})
+
+            try:
+                _ask(task, generator, known, keep)
+            except SkippedError as reason:
+                skipped[task.name] = str(reason)
+    ordered = {task.name: _samples_of(task, known) for task in tasks if task.name not in skipped}
     write_jsonl(folder / SAMPLES, [sample for samples in ordered.values() for sample in samples])
-    report = Report(label, generator.digest, tuple(_task_report(task, ordered[task.name]) for task in tasks))
+    reports = (task_report(task, ordered.get(task.name, ()), skipped.get(task.name, "")) for task in tasks)
+    report = Report(label, generator.digest, tuple(reports), generator.engine)
     write_json(folder / REPORT, report)
     return report
 
 
-def _samples_so_far(path: Path) -> dict[tuple[str, str], Sample]:
+def samples_so_far(path: Path) -> Known:
     """What a run that died left behind; a line torn by its death is not counted."""
-    found: dict[tuple[str, str], Sample] = {}
+    found: Known = {}
     if not path.exists():
         return found
     whole = path.read_bytes()
@@ -57,67 +59,70 @@ def _samples_so_far(path: Path) -> dict[tuple[str, str], Sample]:
             file.write(whole)
     for line in whole.splitlines():
         sample = Sample(**json.loads(line))
-        found[sample.task, sample.item_id] = sample
+        found[sample.task, sample.item_id, sample.number] = sample
     return found
 
 
-def _answered(
-    config: EvaluateConfig,
-    task: Task,
-    generator: Generator,
-    renderer: Renderer,
-    known: dict[tuple[str, str], Sample],
-) -> Iterator[tuple[list[Sample], bool]]:
-    """The samples of a task, batch by batch, and whether they are new.
+def _ask(task: Task, generator: Generator, known: Known, keep: Callable[[Sample], None]) -> None:
+    """Ask what is not known yet; `keep` receives each sample as soon as it is scored."""
+    open_items = [item for item in task.items if (task.name, item.id, 0) not in known]
+    if not open_items:
+        return
+    prompts = [prompt_of(item) for item in open_items]
+    if task.scorer is None:
 
-    Batches are made of all items, known or not, so that each prompt rides in the same batch after a restart.
-    """
-    prompts = {item.id: renderer.prompt(item.messages, item.tools) for item in task.items}
-    # Like lengths together: less padding, and prompts of a kind share more of their beginning.
-    order = sorted(task.items, key=lambda item: (prompts[item.id].size, item.id))
-    for start in range(0, len(order), config.batch_prompts):
-        batch = order[start : start + config.batch_prompts]
-        if all((task.name, item.id) in known for item in batch):
-            yield [known[task.name, item.id] for item in batch], False
-        elif task.scorer is None:
-            yield _priced(task, batch, generator, renderer), True
-        else:
-            completions = generator.generate([prompts[item.id] for item in batch], Sampling(task.max_tokens))
-            yield (
-                [
-                    _sample(task, item, renderer, completion.text, completion.num_tokens, completion.stopped)
-                    for item, completion in zip(batch, completions, strict=True)
-                ],
-                True,
-            )
+        def priced(index: int, found: tuple[Likelihood, ...]) -> None:
+            keep(_priced(task, open_items[index], found[0]))
+
+        generator.log_likelihood(prompts, [[answer_message(item)] for item in open_items], on_done=priced)
+        return
+
+    def answered(index: int, completion: Completion) -> None:
+        keep(_sample(task, open_items[index], completion))
+
+    generator.generate(prompts, Sampling(task.max_tokens), answered)
 
 
-def _sample(task: Task, item: Item, renderer: Renderer, text: str, num_tokens: int, stopped: bool) -> Sample:
+def prompt_of(item: Item, sample: int = 0) -> Prompt:
+    """What a golden item asks."""
+    return Prompt(item.messages, item.tools, item.text, sample)
+
+
+def _sample(task: Task, item: Item, completion: Completion, number: int = 0) -> Sample:
     assert task.scorer is not None
-    score = apply_scorer(task.scorer, item, text)
-    facts = (task.name, item.id, item.cluster, prompt_text(item.messages), _expected(item, renderer))
-    return Sample(*facts, text, num_tokens, stopped, score.value, score.explanation)
+    score = apply_scorer(task.scorer, item, completion.text)
+    return Sample(
+        task=task.name,
+        item_id=item.id,
+        cluster=item.cluster,
+        prompt=prompt_text(item),
+        expected=expected_text(item),
+        completion=completion.text,
+        num_tokens=completion.num_tokens,
+        stopped=completion.stopped,
+        score=score.value,
+        explanation=score.explanation,
+        rule=score.rule,
+        number=number,
+        gap=completion.gap,
+    )
 
 
-def _priced(task: Task, batch: Sequence[Item], generator: Generator, renderer: Renderer) -> list[Sample]:
-    """Score items by the mean log-probability of their expected answer, in nats per token."""
-    rendered = [renderer.render(_answered_conversation(item)) for item in batch]
-    values = generator.log_likelihood(rendered)
-    return [
-        Sample(
-            task.name,
-            item.id,
-            item.cluster,
-            prompt_text(item.messages),
-            _expected(item, renderer),
-            completion="",
-            num_tokens=each.num_supervised,
-            stopped=True,
-            score=value,
-            explanation=f"mean log-probability of the expected answer: {value:.3f} nats per token",
-        )
-        for item, each, value in zip(batch, rendered, values, strict=True)
-    ]
+def _priced(task: Task, item: Item, likelihood: Likelihood) -> Sample:
+    """Score an item by the mean log-probability of its expected answer, in nats per token."""
+    value = likelihood.nats / likelihood.num_tokens
+    return Sample(
+        task=task.name,
+        item_id=item.id,
+        cluster=item.cluster,
+        prompt=prompt_text(item),
+        expected=expected_text(item),
+        completion="",
+        num_tokens=likelihood.num_tokens,
+        stopped=True,
+        score=value,
+        explanation=f"mean log-probability of the expected answer: {value:.3f} nats per token",
+    )
 
 
 def answer_message(item: Item) -> Message:
@@ -128,28 +133,37 @@ def answer_message(item: Item) -> Message:
     return Message("assistant", str(value))
 
 
-def prompt_text(messages: Sequence[Message]) -> str:
+def prompt_text(item: Item) -> str:
     """A prompt for people to read: the user's text, or the whole exchange when there is more than one message."""
-    shown = [message for message in messages if message.role != "system"]
+    if item.text is not None:
+        return item.text
+    shown = [message for message in item.messages if message.role != "system"]
     if len(shown) == 1:
         return shown[0].content
     return "\n".join(f"{message.role}: {message.content}" for message in shown)
 
 
-def _answered_conversation(item: Item) -> Conversation:
-    """The item with its expected answer, which alone is priced; see RenderConfig.for_answers."""
-    asked = [replace(each, train=0.0) if each.role == "assistant" else each for each in item.messages]
-    return Conversation(item.id, (*asked, answer_message(item)), tools=tuple(item.tools))
+def expected_text(item: Item) -> str:
+    """The expected answer for people to read; what a checker checks; or a judge's rubric."""
+    if item.answer:
+        value = item.answer["value"]
+        return value if isinstance(value, str) else canonical_json(value)
+    return canonical_json(item.checker) if item.checker else item.rubric
 
 
-def _expected(item: Item, renderer: Renderer) -> str:
-    return renderer.completion_text(answer_message(item))
+def _samples_of(task: Task, known: Known) -> list[Sample]:
+    return [known[task.name, item.id, 0] for item in task.items]
 
 
-def _task_report(task: Task, samples: Sequence[Sample]) -> TaskReport:
+def task_report(task: Task, samples: Sequence[Sample], skipped: str = "") -> TaskReport:
+    """The value of each item: the mean over its samples."""
+    values: dict[str, list[float]] = {}
+    for sample in samples:
+        values.setdefault(sample.item_id, []).append(sample.score)
     return TaskReport(
         task.name,
-        items_digest(list(task.items)),
-        {sample.item_id: sample.score for sample in samples},
+        items_digest(task.items),
+        {item: fmean(scores) for item, scores in values.items()},
         {sample.item_id: sample.cluster for sample in samples},
+        skipped=skipped,
     )

@@ -1,14 +1,27 @@
-"""generate: prompts in, completions out, by a model on this machine.
+"""generate: prompts in, completions out; and the price of given answers.
 
-Greedy by default, so that the same weights and prompts give the same completions. Torch is imported only in
-`tunesmith.generate.local`.
+A prompt is messages or a plain text, not tokens: each engine renders by itself. Greedy by default, so that the same
+weights, prompt and sampling give the same completion. Torch is imported only in `tunesmith.generate.local`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from tunesmith.types import Rendered, TokenArray
+from tunesmith.types import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model is asked: `messages` that it replies to, or a `text` that it continues without a chat template.
+
+    `sample` numbers the answers to the same prompt: with a temperature each draws by itself.
+    """
+
+    messages: tuple[Message, ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
+    text: str | None = None
+    sample: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +36,50 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model wrote. `stopped` is False when it ran into `max_tokens` instead of ending its turn."""
+    """What a model wrote: the text, and its token ids with the stop token.
+
+    `stopped` is False when it ran into `max_tokens` instead of ending its turn. `gap` is the smallest difference
+    between the two largest logits over the completion, in nats, None where it is unknown. An engine that does not
+    tell its token ids leaves `tokens` empty and gives their number as `num_unseen`.
+    """
 
     text: str
-    num_tokens: int
+    tokens: tuple[int, ...]
     stopped: bool
+    gap: float | None = None
+    num_unseen: int = 0
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.tokens) or self.num_unseen
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """The log-probability of a continuation, summed over its `num_tokens`, in nats; `num_bytes` is its UTF-8 length."""
+
+    nats: float
+    num_tokens: int
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How a text longer than the model's context is priced: in windows of `tokens`, each `stride` after the last.
+
+    Each token is priced once, by the first window that holds it, so all but the first window's tokens have at least
+    `tokens - stride` tokens before them.
+    """
+
+    tokens: int = 1024
+    stride: int = 512
+
+
+Continuation = str | Message
+"""A text that goes on right behind the prompt, or a whole answer of the assistant, ended as the template ends it."""
+
+OnCompletion = Callable[[int, Completion], None]
+OnLikelihoods = Callable[[int, tuple[Likelihood, ...]], None]
 
 
 class Generator(Protocol):
@@ -35,12 +87,25 @@ class Generator(Protocol):
 
     @property
     def digest(self) -> str:
-        """Names the weights: equal digests promise equal completions."""
+        """Names the weights: equal digests promise equal completions of one engine."""
+
+    @property
+    def engine(self) -> str:
+        """Names the engine and its mode, for example `local float32 batches of 64`."""
 
     def generate(
-        self, prompts: Sequence[TokenArray], sampling: Sampling, on_text: Callable[[str], None] | None = None
+        self, prompts: Sequence[Prompt], sampling: Sampling, on_done: OnCompletion | None = None
     ) -> list[Completion]:
-        """Complete one batch of prompts, in order. `on_text` receives the text of a single prompt as it grows."""
+        """Complete all prompts; `on_done` hears of each, by its index, as soon as it is complete, in any order."""
 
-    def log_likelihood(self, rendered: Sequence[Rendered]) -> list[float]:
-        """Mean log-probability, in nats per supervised token, of each conversation."""
+    def log_likelihood(
+        self,
+        prompts: Sequence[Prompt],
+        continuations: Sequence[Sequence[Continuation]],
+        window: Window | None = None,
+        on_done: OnLikelihoods | None = None,
+    ) -> list[tuple[Likelihood, ...]]:
+        """Price each continuation of each prompt, given the prompt.
+
+        Without `window` a prompt and its continuation are one sequence, however long.
+        """

@@ -1,4 +1,4 @@
-"""Generation on this machine: one batch of prompts through a transformers model with a key-value cache.
+"""Generation on this machine: batches of prompts through a transformers model with a key-value cache.
 
 Prompts are padded on the left. What all prompts of a batch begin with, such as a system message, passes through
 the model once and is shared. A prompt that is done leaves the batch, so that the rest runs on faster.
@@ -6,7 +6,9 @@ the model once and is shared. A prompt that is done leaves the batch, so that th
 Shapes: B prompts, T tokens, S supervised tokens, V vocabulary.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,38 +19,84 @@ from transformers import DynamicCache
 
 from tunesmith.branches import split
 from tunesmith.errors import EvaluateError
-from tunesmith.generate import Completion, Sampling
+from tunesmith.generate import (
+    Completion,
+    Continuation,
+    Likelihood,
+    OnCompletion,
+    OnLikelihoods,
+    Prompt,
+    Sampling,
+    Window,
+)
+from tunesmith.generate.pricing import Pricer, common_length, filled_cache, losses
 from tunesmith.render import Renderer
 from tunesmith.types import Rendered, TokenArray
 
 
 class LocalGenerator:
-    """A loaded model and its renderer, ready to answer."""
+    """A model and its renderer, ready to answer. The model is loaded by `load` when it is first needed."""
 
-    def __init__(self, model: Any, renderer: Renderer, digest: str) -> None:
-        self.model = model.eval()
+    def __init__(
+        self, load: Callable[[], Any], renderer: Renderer, digest: str, *, batch_prompts: int = 64, mode: str = ""
+    ) -> None:
+        self._load = load
         self.renderer = renderer
         self.digest = digest
-        self.device = next(model.parameters()).device
+        self.batch_prompts = batch_prompts
+        self.engine = " ".join(part for part in ("local", mode, f"batches of {batch_prompts}") if part)
 
-    @torch.inference_mode()
+    @cached_property
+    def model(self) -> Any:
+        return self._load().eval()
+
     def generate(
-        self, prompts: Sequence[TokenArray], sampling: Sampling, on_text: Callable[[str], None] | None = None
+        self, prompts: Sequence[Prompt], sampling: Sampling, on_done: OnCompletion | None = None
     ) -> list[Completion]:
-        generator = torch.Generator().manual_seed(sampling.seed)
-        on_tokens = None if on_text is None else lambda tokens: on_text(self._text(tokens))
-        stops = self.renderer.stop_tokens
-        chosen = complete(self.model, prompts, sampling, stops, [generator] * len(prompts), on_tokens)
-        return [self._completion(tokens) for tokens in chosen]
+        tokens = [self.prompt_tokens(prompt) for prompt in prompts]
+        found: dict[int, Completion] = {}
+        # Like lengths together: less padding, and prompts of a kind share more of their beginning.
+        order = sorted(range(len(prompts)), key=lambda index: (tokens[index].size, tokens[index].tobytes(), index))
+        for start in range(0, len(order), self.batch_prompts):
+            batch = order[start : start + self.batch_prompts]
+            draws = [_generator(sampling.seed, prompts[index].sample, tokens[index]) for index in batch]
+            chosen = complete(self.model, [tokens[index] for index in batch], sampling, self._stops, draws)
+            for index, written in zip(batch, chosen, strict=True):
+                found[index] = self._completion(written)
+                if on_done:
+                    on_done(index, found[index])
+        return [found[index] for index in range(len(prompts))]
 
-    @torch.inference_mode()
-    def log_likelihood(self, rendered: Sequence[Rendered]) -> list[float]:
+    def answer(self, prompt: Prompt, sampling: Sampling, on_text: Callable[[str], None]) -> Completion:
+        """Complete one prompt for a listener: `on_text` receives all of the text so far as it grows."""
+        tokens = self.prompt_tokens(prompt)
+        draws = [_generator(sampling.seed, prompt.sample, tokens)]
+        grown = lambda written: on_text(self._text(written))  # noqa: E731
+        return self._completion(complete(self.model, [tokens], sampling, self._stops, draws, grown)[0])
+
+    def log_likelihood(
+        self,
+        prompts: Sequence[Prompt],
+        continuations: Sequence[Sequence[Continuation]],
+        window: Window | None = None,
+        on_done: OnLikelihoods | None = None,
+    ) -> list[tuple[Likelihood, ...]]:
+        pricer = Pricer(self.model, self.renderer, window)
+        found = []
+        for index, (prompt, offered) in enumerate(zip(prompts, continuations, strict=True)):
+            found.append(pricer.price(prompt, offered))
+            if on_done:
+                on_done(index, found[-1])
+        return found
+
+    def mean_log_probability(self, rendered: Sequence[Rendered]) -> list[float]:
         """Mean log-probability, in nats per supervised token, of each conversation; a tree is taken apart first.
 
         Raises EvaluateError where nothing is supervised, or a token that nothing stands before.
         """
         return [self._mean_log_probability(each) for each in rendered]
 
+    @torch.inference_mode()
     def _mean_log_probability(self, rendered: Rendered) -> float:
         apart = [each for each in split(rendered) if each.num_supervised]
         if not apart or any(each.loss_weights[0] for each in apart):
@@ -56,22 +104,30 @@ class LocalGenerator:
                 f"conversation {rendered.conversation_id} has no likelihood: "
                 + ("the first token of a sequence is supervised" if apart else "no token of it is supervised")
             )
-        return -float(torch.cat([self._losses(each) for each in apart]).mean())
+        return -float(torch.cat([losses(self.model, each) for each in apart]).mean())
 
-    def _losses(self, rendered: Rendered) -> Tensor:
-        """-log p of each supervised token of a plain sequence, [S]."""
-        tokens_T = torch.from_numpy(rendered.tokens).long().to(self.device)
-        places_S = torch.from_numpy(np.flatnonzero(rendered.loss_weights) - 1).to(self.device)
-        output = self.model(input_ids=tokens_T[None], logits_to_keep=places_S, use_cache=False)
-        return F.cross_entropy(output.logits[0].float(), tokens_T[places_S + 1], reduction="none")
+    def prompt_tokens(self, prompt: Prompt) -> TokenArray:
+        """The tokens that the model is given to go on behind."""
+        if prompt.text is not None:
+            return self.renderer.plain(prompt.text)
+        return self.renderer.prompt(prompt.messages, prompt.tools)
+
+    @property
+    def _stops(self) -> tuple[int, ...]:
+        return self.renderer.stop_tokens
 
     def _completion(self, tokens: list[int]) -> Completion:
-        stopped = bool(tokens) and tokens[-1] in self.renderer.stop_tokens
-        return Completion(self._text(tokens), len(tokens), stopped)
+        stopped = bool(tokens) and tokens[-1] in self._stops
+        return Completion(self._text(tokens), tuple(tokens), stopped)
 
     def _text(self, tokens: list[int]) -> str:
-        stops = self.renderer.stop_tokens
-        return self.renderer.text(tokens[:-1] if tokens and tokens[-1] in stops else tokens)
+        return self.renderer.text(tokens[:-1] if tokens and tokens[-1] in self._stops else tokens)
+
+
+def _generator(seed: int, sample: int, tokens: TokenArray) -> torch.Generator:
+    """The draws of one answer: a function of the seed, the prompt and the sample's number, not of its neighbors."""
+    digest = hashlib.blake2b(f"{seed} {sample} ".encode() + tokens.tobytes(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)
 
 
 @torch.no_grad()
@@ -114,7 +170,8 @@ def complete(
 def _prefill(model: Any, prompts: Sequence[TokenArray]) -> tuple[Tensor, DynamicCache, Tensor]:
     """Logits after each prompt [B, V], the cache, and its mask [B, T]."""
     device = next(model.parameters()).device
-    shared = _common_prefix(prompts)
+    # At least one token of each stays apart.
+    shared = min(common_length(prompts), min(prompt.size for prompt in prompts) - 1)
     longest = max(prompt.size for prompt in prompts) - shared
     tokens_BT = torch.zeros(len(prompts), longest, dtype=torch.long)
     mask_BT = torch.ones(len(prompts), shared + longest, dtype=torch.long)
@@ -123,17 +180,8 @@ def _prefill(model: Any, prompts: Sequence[TokenArray]) -> tuple[Tensor, Dynamic
         tokens_BT[row, longest - rest.size :] = torch.from_numpy(rest.astype(np.int64))
         mask_BT[row, shared : shared + longest - rest.size] = 0
     mask_BT = mask_BT.to(device)
-    cache = _shared_cache(model, prompts[0][:shared], len(prompts))
+    cache = filled_cache(model, prompts[0][:shared], len(prompts))
     return _forward(model, tokens_BT.to(device), mask_BT, cache), cache, mask_BT
-
-
-def _shared_cache(model: Any, prefix: TokenArray, num_prompts: int) -> DynamicCache:
-    cache = DynamicCache(config=model.config)
-    if prefix.size:
-        tokens_1T = torch.from_numpy(prefix.astype(np.int64)).to(next(model.parameters()).device)[None]
-        model(input_ids=tokens_1T, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        cache.batch_repeat_interleave(num_prompts)
-    return cache
 
 
 def _forward(model: Any, tokens_BT: Tensor, mask_BT: Tensor, cache: DynamicCache) -> Tensor:
@@ -151,14 +199,6 @@ def _forward(model: Any, tokens_BT: Tensor, mask_BT: Tensor, cache: DynamicCache
     )
     logits_BV: Tensor = output.logits[:, -1]
     return logits_BV
-
-
-def _common_prefix(prompts: Sequence[TokenArray]) -> int:
-    """How many tokens all prompts begin with; at least one token of each stays apart."""
-    shortest = min(prompt.size for prompt in prompts) - 1
-    table = np.stack([prompt[:shortest] for prompt in prompts])
-    same = (table == table[0]).all(axis=0)
-    return int(shortest if same.all() else np.argmin(same))
 
 
 def _choose(logits_BV: Tensor, sampling: Sampling, generators: Sequence[torch.Generator]) -> Tensor:

@@ -87,6 +87,12 @@ class Renderer(Protocol):
     def prompt(self, messages: Sequence[Message], tools: Sequence[Any] = ()) -> TokenArray:
         """The tokens a model is given to write the next assistant message."""
 
+    def plain(self, text: str) -> TokenArray:
+        """The tokens of a text without a chat template, as a document begins; those of "" stand before any document."""
+
+    def continued(self, text: str) -> TokenArray:
+        """The tokens of a text that goes on right behind a prompt."""
+
     def completion_text(self, message: Message) -> str:
         """The text that the model must write for this assistant message."""
 

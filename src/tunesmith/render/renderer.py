@@ -88,6 +88,20 @@ class TemplateRenderer:
         text = self.asker.continued_text(asked) if continue_last else self.asker.text(asked, len(asked.messages), True)
         return np.fromiter(self._encode_text(self._with_bos(text)), np.int32)
 
+    def plain(self, text: str) -> TokenArray:
+        """The tokens of a text as a document begins: behind the token that the tokenizer sets first by itself, if any.
+
+        Of an empty text it is the token that stands before a document: that one, or else the one that ends the
+        document before.
+        """
+        usual = self.tokenizer.automatic_bos
+        before = usual if usual is not None or text else self.tokenizer.end_of_text
+        first = [] if before is None else [self.tokenizer.control_id(before)]
+        return np.array([*first, *self.tokenizer.encode(text)], np.int32)
+
+    def continued(self, text: str) -> TokenArray:
+        return np.array(self.encoder.encode_bare(text).ids, np.int32)
+
     def completion_text(self, message: Message) -> str:
         asked = self.asker.for_prompt([Message("user", "Hello"), message], ())
         _, turn, values = self.reader.proven_turn(asked, 1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from tunesmith.errors import ConfigError
 from tunesmith.files import atomic_write, read_jsonl, write_jsonl
-from tunesmith.generate import Sampling
+from tunesmith.generate import Prompt, Sampling
 from tunesmith.generate.local import LocalGenerator
 from tunesmith.render import Renderer
 from tunesmith.train.config import SamplesConfig
@@ -28,14 +28,15 @@ class Samples:
     def __init__(self, config: SamplesConfig, renderer: Renderer, folder: Path) -> None:
         self.every_steps = config.every_steps
         self._prompts = read_prompts(config)
-        self._tokens = [renderer.prompt([Message("user", prompt)]) for prompt in self._prompts]
+        self._asked = [Prompt((Message("user", prompt),)) for prompt in self._prompts]
         self._sampling = Sampling(max_tokens=config.max_tokens)
         self._renderer = renderer
         self._folder = folder
 
     def __call__(self, step: int, model: Any) -> None:
         with plain_attention(model):
-            answers = LocalGenerator(model, self._renderer, "in training").generate(self._tokens, self._sampling)
+            generator = LocalGenerator(lambda: model, self._renderer, "in training")
+            answers = generator.generate(self._asked, self._sampling)
         new = [
             {"step": step, "prompt": prompt, "completion": each.text, "stopped": each.stopped}
             for prompt, each in zip(self._prompts, answers, strict=True)

@@ -4,7 +4,7 @@ An item is one line of a golden file: a prompt, and what counts as the answer. A
 completion and gives a value and one sentence; yours and the built-in ones have the same signature.
 """
 
-from tunesmith.verify.items import Item, item_from_conversation, items_digest, read_items
+from tunesmith.verify.items import Item, item_from_conversation, item_from_record, items_digest, read_items
 from tunesmith.verify.loading import apply_scorer, load_scorer
 from tunesmith.verify.scorers import BUILT_IN, Scorer
 
@@ -14,6 +14,7 @@ __all__ = [
     "Scorer",
     "apply_scorer",
     "item_from_conversation",
+    "item_from_record",
     "items_digest",
     "load_scorer",
     "read_items",

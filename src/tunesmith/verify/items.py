@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,13 @@ EXAMPLE = (
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One golden item. `record` is the line as it stands in the file: it is what a scorer receives."""
+    """One golden item: what is asked, and what a scorer needs to judge the answer.
+
+    Either `messages` are replied to, or a plain `text` is continued without a chat template. What counts is an
+    `answer`, a `checker` (plain data for a scorer) or a `rubric` (for a judge); those that the item has not are empty.
+    `choices` are texts that may stand right behind the prompt, for scorers that price them. `record` is the line as
+    it stands in the file: it is what a scorer receives.
+    """
 
     id: str
     cluster: str
@@ -30,6 +36,10 @@ class Item:
     tools: tuple[Mapping[str, Any], ...]
     answer: Mapping[str, Any]
     record: Mapping[str, Any]
+    text: str | None = None
+    choices: tuple[str, ...] = ()
+    checker: Mapping[str, Any] = field(default_factory=dict)
+    rubric: str = ""
 
 
 def read_items(path: Path, split: str | None = None) -> list[Item]:
@@ -41,7 +51,7 @@ def read_items(path: Path, split: str | None = None) -> list[Item]:
     places: dict[str, int] = {}
     items: list[Item] = []
     for line, raw in read_jsonl(path):
-        item = _item(raw, f"{path}:{line}")
+        item = item_from_record(raw, f"{path}:{line}")
         if item.id in places:
             raise EvaluateError(f"{path}:{line}: the id {item.id!r} is already used in line {places[item.id]}")
         places[item.id] = line
@@ -74,7 +84,7 @@ def item_from_conversation(conversation: Conversation) -> Item:
     }
     if conversation.tools:
         record["tools"] = [dict(tool) for tool in conversation.tools]
-    return _item(record, where)
+    return item_from_record(record, where)
 
 
 def _answer(message: Message) -> dict[str, Any]:
@@ -84,22 +94,61 @@ def _answer(message: Message) -> dict[str, Any]:
     return {"type": "tool_calls", "value": calls}
 
 
-def _item(raw: Any, where: str) -> Item:
+def item_from_record(raw: Any, where: str) -> Item:
+    """A golden item from its record; raises EvaluateError or DataError at `where`."""
     if not isinstance(raw, dict):
         raise EvaluateError(f"{where}: an item is a JSON object, not a {type(raw).__name__}; such as {EXAMPLE}")
-    tags = raw.get("tags", [])
-    if not isinstance(tags, list):
-        raise EvaluateError(f"{where}: tags must be a list of strings, not {tags!r}")
+    text = raw.get("text")
+    _check_asked(raw, text, where)
+    if all(raw.get(key) is None for key in ("checker", "rubric")):
+        _field(raw, "answer", where)
     return Item(
         id=_text(raw, "id", None, where),
         cluster=_text(raw, "cluster", "all", where),
         split=_text(raw, "split", "gate", where),
-        tags=tuple(str(tag) for tag in tags),
-        messages=_prompt(_field(raw, "messages", where), where),
+        tags=tuple(str(tag) for tag in _list(raw, "tags", where)),
+        messages=() if text is not None else _prompt(_field(raw, "messages", where), where),
         tools=tools_from(raw.get("tools"), where),
-        answer=_checked_answer(_field(raw, "answer", where), where),
+        answer={} if raw.get("answer") is None else _checked_answer(raw["answer"], where),
         record=raw,
+        text=text,
+        choices=_choices(raw, where),
+        checker=_checker(raw, where),
+        rubric=_text(raw, "rubric", None, where) if raw.get("rubric") is not None else "",
     )
+
+
+def _check_asked(raw: Mapping[str, Any], text: Any, where: str) -> None:
+    if text is None:
+        return
+    if not isinstance(text, str):
+        raise EvaluateError(f"{where}: 'text' must be a string that the model goes on with, not {text!r}")
+    for other in ("messages", "tools"):
+        if raw.get(other) is not None:
+            raise EvaluateError(
+                f"{where}: an item has 'text' or {other!r}, not both; a plain text has no chat around it"
+            )
+
+
+def _list(raw: Mapping[str, Any], key: str, where: str) -> list[Any]:
+    value = raw.get(key, [])
+    if not isinstance(value, list):
+        raise EvaluateError(f"{where}: {key} must be a list of strings, not {value!r}")
+    return value
+
+
+def _choices(raw: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    choices = _list(raw, "choices", where)
+    if not all(isinstance(each, str) and each for each in choices) or len(set(choices)) < len(choices):
+        raise EvaluateError(f'{where}: \'choices\' must be different texts, such as [" A", " B"], not {choices!r}')
+    return tuple(choices)
+
+
+def _checker(raw: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    checker = raw.get("checker")
+    if checker is not None and not isinstance(checker, dict):
+        raise EvaluateError(f"{where}: 'checker' must be an object that a scorer reads, not {checker!r}")
+    return checker or {}
 
 
 def _field(raw: Mapping[str, Any], key: str, where: str) -> Any:

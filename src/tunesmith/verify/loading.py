@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tunesmith.errors import EvaluateError
+from tunesmith.errors import EvaluateError, SkippedError
 from tunesmith.files import file_digest, fingerprint
 from tunesmith.types import Score
 from tunesmith.verify.items import Item
@@ -41,17 +41,22 @@ def load_scorer(name_or_reference: str, base: Path) -> tuple[Scorer, str]:
 
 
 def apply_scorer(scorer: Scorer, item: Item, completion: str) -> Score:
-    """Score one completion; whatever fails inside the function becomes an EvaluateError that names it."""
+    """Score one completion; whatever fails inside the function becomes an EvaluateError that names it.
+
+    SkippedError goes through: it says that this task cannot be judged here.
+    """
     where = f"scorer {_name(scorer)}, item {item.id!r}"
     try:
         result: Any = scorer(copy.deepcopy(dict(item.record)), completion)
     except EvaluateError as error:
         raise EvaluateError(f"{where}: {error}") from error
+    except SkippedError:
+        raise
     except Exception as error:
         raise EvaluateError(f"{where}: it raised {type(error).__name__}: {error}") from error
-    if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], str):
-        raise EvaluateError(f"{where}: it must return (value, explanation), not {repr(result)[:100]}")
-    return Score(_value(result[0], where), result[1])
+    if not isinstance(result, tuple) or len(result) not in (2, 3) or not all(isinstance(e, str) for e in result[1:]):
+        raise EvaluateError(f"{where}: it must return (value, explanation[, rule]), not {repr(result)[:100]}")
+    return Score(_value(result[0], where), *result[1:])
 
 
 def _value(value: Any, where: str) -> float:

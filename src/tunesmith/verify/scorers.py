@@ -1,8 +1,8 @@
 """The built-in scorers: `exact`, `contains`, `number` and `tool_call`.
 
-Each is `score(item, completion) -> (value, explanation)`: 1.0 or 0.0 and one short sentence. They read
-hostile text in linear time. Raise a scorer's version when its judgment changes, so that old scores are not
-reused.
+Each is `score(item, completion) -> (value, explanation)`: 1.0 or 0.0 and one short sentence; a third value names the
+rule that decided, where there are several. They raise SkippedError where this machine cannot judge. They read
+hostile text in linear time. Raise a scorer's version when its judgment changes, so that old scores are not reused.
 """
 
 import re
@@ -15,7 +15,7 @@ from typing import Any
 from tunesmith.errors import EvaluateError
 from tunesmith.verify.calls import tool_call
 
-Scorer = Callable[[dict[str, Any], str], tuple[float, str]]
+Scorer = Callable[[dict[str, Any], str], tuple[float, str] | tuple[float, str, str]]
 SHOWN_LENGTH = 60
 LONGEST_NUMBER = 1000
 END_PUNCTUATION = ".,;:!?。、 "
