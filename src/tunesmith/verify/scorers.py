@@ -14,6 +14,7 @@ from typing import Any
 
 from tunesmith.errors import EvaluateError
 from tunesmith.verify.calls import tool_call
+from tunesmith.verify.refusals import refusal
 
 Scorer = Callable[[dict[str, Any], str], tuple[float, str] | tuple[float, str, str]]
 SHOWN_LENGTH = 60
@@ -75,6 +76,7 @@ BUILT_IN: Mapping[str, tuple[Scorer, int]] = {
     "contains": (contains, 1),
     "number": (number, 1),
     "tool_call": (tool_call, 1),
+    "refusal": (refusal, 1),
 }
 
 
