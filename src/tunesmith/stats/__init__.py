@@ -1,0 +1,90 @@
+"""Paired tests, intervals and sample sizes: what the gate decides with.
+
+Pure functions on counts and arrays, numpy only. Intervals are two-sided at `confidence`; p-values, sample sizes and
+margins are one-sided. Every difference is after minus before.
+
+    distributions  Student's t, incomplete beta, exact binomial bound
+    passfail       right or wrong: Wilson, mid-p McNemar, Tango
+    clusters       robust errors, design effects, effective counts
+    means          continuous scores: t, studentized bootstrap
+    sizes          items needed, smallest harm that a set can rule out
+    multiple       Holm
+    resamples      several answers an item: variance split, pass@k
+    seeds          several trainings: tau^2
+    betting        stopping early by wealth
+"""
+
+from tunesmith.stats.betting import Stop, hash_order, log_wealth, ordered_units, stop_early
+from tunesmith.stats.clusters import (
+    FEWEST_CLUSTERS,
+    Codes,
+    Flips,
+    cluster_codes,
+    design_effect,
+    flips,
+    standard_error,
+)
+from tunesmith.stats.distributions import NORMAL, Interval, beta_cdf, binomial_upper, t_cdf, t_quantile
+from tunesmith.stats.means import (
+    FEW_CHANGES,
+    mean_interval,
+    num_changed,
+    paired_bootstrap,
+    paired_mean_interval,
+    paired_t_p,
+    widened,
+)
+from tunesmith.stats.multiple import holm
+from tunesmith.stats.passfail import (
+    mcnemar_mid_p,
+    mcnemar_mid_p_gain,
+    paired_interval,
+    tango_interval,
+    tango_z,
+    wilson_interval,
+)
+from tunesmith.stats.resamples import Split, pass_at_k, variance_split
+from tunesmith.stats.seeds import SeedNoise, seed_noise
+from tunesmith.stats.sizes import items_needed, smallest_provable_margin
+
+__all__ = [
+    "FEWEST_CLUSTERS",
+    "FEW_CHANGES",
+    "NORMAL",
+    "Codes",
+    "Flips",
+    "Interval",
+    "SeedNoise",
+    "Split",
+    "Stop",
+    "beta_cdf",
+    "binomial_upper",
+    "cluster_codes",
+    "design_effect",
+    "flips",
+    "hash_order",
+    "holm",
+    "items_needed",
+    "log_wealth",
+    "mcnemar_mid_p",
+    "mcnemar_mid_p_gain",
+    "mean_interval",
+    "num_changed",
+    "ordered_units",
+    "paired_bootstrap",
+    "paired_interval",
+    "paired_mean_interval",
+    "paired_t_p",
+    "pass_at_k",
+    "seed_noise",
+    "smallest_provable_margin",
+    "standard_error",
+    "stop_early",
+    "t_cdf",
+    "t_quantile",
+    "tango_interval",
+    "tango_z",
+    "variance_split",
+    "widened",
+    "wilson_interval",
+]
