@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.chain import Footing, footing_after, merged_result
 from tunesmith.evaluate import Task, evaluate
 from tunesmith.evaluate.run import REPORT
+from tunesmith.evaluate.vault import opened
 from tunesmith.files import atomic_write, fingerprint, read_json, write_json
 from tunesmith.gate import VERDICT_FILE, gate, read_verdict, write_verdict
 from tunesmith.model import tokenizer_folder
@@ -108,7 +109,7 @@ class Run(Preparation):
 
         def work(folder: Path) -> dict[str, Any]:
             generator = load_generator(self.recipe, checkpoint, digest, self.asking_renderer)
-            report = evaluate(self.recipe.evaluate, self.tasks, generator, folder, label)
+            report = evaluate(self.tasks, generator, folder, label)
             return {"means": {task.task: task.mean for task in report.tasks if task.scores}}
 
         marks = [task.fingerprint for task in self.tasks]
@@ -117,9 +118,15 @@ class Run(Preparation):
         self.stage(f"evaluate/{label}", inputs, work)
         return Report.from_dict(read_json(self.dir.path / "evaluate" / label / REPORT))
 
-    def gate(self, tuned: Report, base: Report) -> Verdict:
-        """The verdict by the recipe's policy, or by the default one where it names no task."""
+    def gate(self, tuned: Report, base: Report) -> Verdict | None:
+        """The verdict, or None when the recipe has no policy to judge by."""
         policy = self.recipe.gate
+        if not policy.improve and not policy.keep:
+            return None
+
+        # The values of sealed tasks reach the gate alone.
+        tuned = opened(self.dir.path / "evaluate" / "tuned", tuned)
+        base = opened(self.dir.path / "evaluate" / "base", base)
 
         def work(folder: Path) -> dict[str, Any]:
             verdict = gate(policy, tuned, base)

@@ -34,7 +34,7 @@ from tunesmith.train.parallel.ranks import current
 from tunesmith.types import Rendered
 
 # Raise a stage's number when its output for equal inputs changes: finished runs are then done again.
-VERSIONS = {"data": 2, "render": 2, "mix": 1, "pack": 3, "train": 2, "evaluate": 1, "gate": 1, "pool": 1}
+VERSIONS = {"data": 2, "render": 2, "mix": 1, "pack": 3, "train": 2, "evaluate": 2, "gate": 1, "pool": 1}
 NUM_PREVIEWED = 100
 Say = Callable[[str], None]
 

@@ -18,9 +18,7 @@ from tunesmith.config import Config
 from tunesmith.data import DataConfig
 from tunesmith.errors import ConfigError
 from tunesmith.evaluate import LIKELIHOOD, EvaluateConfig, TaskConfig
-from tunesmith.evaluate.taxes import TAXES
 from tunesmith.gate import GateConfig
-from tunesmith.gate.policy import GENERAL_MARGIN, KNOWN
 from tunesmith.model import ModelConfig
 from tunesmith.pack import PackConfig
 from tunesmith.phases import MixSection, Phase, PhaseConfig, chain_problems, merge, phases_of
@@ -28,6 +26,7 @@ from tunesmith.pool import PoolConfig
 from tunesmith.render import RenderConfig
 from tunesmith.train import TrainConfig
 from tunesmith.train.probe import VALIDATION_LOSS
+from tunesmith.verify.benchmarks import BENCHMARKS
 
 HELDOUT = "heldout"
 GENERAL = "builtin:general"
@@ -93,10 +92,9 @@ def check(recipe: Recipe) -> list[str]:
     names = [task.name for task in recipe.evaluate.tasks]
     for name in {name for name in names if names.count(name) > 1}:
         problems.append(f"evaluate.tasks: two tasks are named {name!r}; names must differ")
-    measured = {*names, *KNOWN, *(tax.name for tax in TAXES)}
-    for policy in ("improve", "keep", "alarms", "both_ways"):
-        for name in getattr(recipe.gate, policy):
-            if name not in measured:
+    for policy, tasks in (("improve", recipe.gate.improve), ("keep", recipe.gate.keep)):
+        for name in tasks:
+            if name not in names:
                 problems.append(f"gate.{policy}.{name}: no such task; evaluate.tasks has {names or 'none'}")
     try:
         phases = phases_of(recipe)
@@ -170,7 +168,7 @@ def default_evaluation(scorer: str = LIKELIHOOD) -> dict[str, Any]:
                 {"name": "general", "path": GENERAL, "scorer": "contains"},
             ]
         },
-        "gate": {"improve": {HELDOUT: 0.0}, "keep": {"general": GENERAL_MARGIN}},
+        "gate": {"improve": {HELDOUT: 0.0}, "keep": {"general": 0.05}},
     }
 
 
@@ -203,11 +201,19 @@ def _make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
     for place in (values, *_tables(values.get("phases"))):
         _make_teacher_absolute(_table(place.get("train")), folder)
     for task in _tables(_table(values.get("evaluate")).get("tasks")):
-        if isinstance(task.get("path"), str) and task["path"] != HELDOUT and not task["path"].startswith("builtin:"):
-            task["path"] = _absolute(task["path"], folder)
+        if isinstance(task.get("path"), str):
+            task["path"] = _absolute_items(task["path"], folder)
         file, colon, function = str(task.get("scorer", "")).rpartition(":")
         if colon:
             task["scorer"] = f"{_absolute(file, folder)}:{function}"
+
+
+def _absolute_items(path: str, folder: Path) -> str:
+    """A task's items: a path, the path behind a benchmark's name, or one of our own spellings, which stay."""
+    name, colon, rest = path.partition(":")
+    if path == HELDOUT or (colon and name == "builtin"):
+        return path
+    return f"{name}:{_absolute(rest, folder)}" if colon and name in BENCHMARKS else _absolute(path, folder)
 
 
 def _make_data_absolute(values: dict[str, Any], folder: Path) -> None:

@@ -8,9 +8,16 @@ from pathlib import Path
 from tunesmith.data import DataConfig, data, iter_conversations
 from tunesmith.errors import EvaluateError
 from tunesmith.evaluate import Task, TaskConfig
+from tunesmith.evaluate.prices import PRICES
+from tunesmith.evaluate.vault import VAULT
 from tunesmith.files import open_text
+from tunesmith.generate import Sampling, Window
 from tunesmith.recipe import HELDOUT, Recipe
 from tunesmith.verify import Item, item_from_conversation, load_scorer, read_items
+from tunesmith.verify.benchmarks import split_spelling
+from tunesmith.verify.items import of_split
+
+BUILT_IN_SETS = "builtin:"
 
 
 def prepare_tasks(recipe: Recipe, heldout: Path) -> tuple[Task, ...]:
@@ -19,19 +26,49 @@ def prepare_tasks(recipe: Recipe, heldout: Path) -> tuple[Task, ...]:
 
 
 def _prepare_task(config: TaskConfig, mapping: DataConfig, heldout: Path) -> Task:
+    known = split_spelling(config.path) if is_spelled(config.path) else None
     items = task_items(config, mapping, heldout)[: config.max_items]
     if not items:
         raise EvaluateError(f"task {config.name!r}: {config.path} has no items")
-    scorer, mark = (None, "likelihood") if config.scorer == "likelihood" else load_scorer(config.scorer, Path.cwd())
-    return Task(config.name, tuple(items), scorer, mark, config.max_tokens)
+    scorer = config.scorer or (known[0].scorer if known else "exact")
+    max_tokens = config.max_tokens or (known[0].max_tokens if known else 128)
+    price = PRICES.get(scorer)
+    judge, mark = (price, f"{scorer}@{price.version}") if price else load_scorer(scorer, Path.cwd())
+    if price and config.samples > 1:
+        raise EvaluateError(f"task {config.name!r}: the scorer {scorer!r} prices given texts, so samples must be 1")
+    about = known[0].about if known and config.scorer is None else price.about if price else f"scored by {scorer}"
+    return Task(
+        name=config.name,
+        items=tuple(items),
+        judge=judge,
+        judge_fingerprint=mark,
+        sampling=Sampling(max_tokens, config.temperature),
+        num_samples=config.samples,
+        pass_at=config.pass_at,
+        window=Window(config.window_tokens, config.stride_tokens) if scorer == "bits_per_byte" else None,
+        better=price.better if price else "higher",
+        unit=price.unit if price else "",
+        about=f"pass@{config.pass_at} of {config.samples} samples, {about}" if config.pass_at else about,
+        is_sealed=config.split == VAULT,
+        golden=Path(config.path) if is_golden(Path(config.path)) else None,
+    )
+
+
+def is_spelled(path: str) -> bool:
+    """Whether a task's path is NAME:PATH of a benchmark, not one of our own spellings."""
+    return path != HELDOUT and not path.startswith(BUILT_IN_SETS)
 
 
 def task_items(config: TaskConfig, mapping: DataConfig, heldout: Path) -> list[Item]:
     """The items of a task: held-out conversations, a built-in set, golden items, or any data file."""
     if config.path == HELDOUT:
         return [item_from_conversation(each) for each in iter_conversations(heldout)]
-    if config.path.startswith("builtin:"):
-        return read_items(builtin_set(config.path.removeprefix("builtin:")), config.split)
+    if config.path.startswith(BUILT_IN_SETS):
+        return read_items(builtin_set(config.path.removeprefix(BUILT_IN_SETS)), config.split)
+    known = split_spelling(config.path)
+    if known is not None:
+        benchmark, path = known
+        return of_split(benchmark.read(path), config.split, path)
     path = Path(config.path)
     if is_golden(path):
         return read_items(path, config.split)
@@ -53,7 +90,7 @@ def builtin_set(name: str) -> Path:
 
 
 def is_golden(path: Path) -> bool:
-    """Whether a file's first line is a golden item: messages, and an answer apart from them."""
+    """Whether a file's first line is a golden item: a prompt, and apart from it what the answer is judged by."""
     if not path.is_file() or ".jsonl" not in path.suffixes:
         return False
     try:
@@ -61,4 +98,5 @@ def is_golden(path: Path) -> bool:
             first = json.loads(file.readline() or "null")
     except (ValueError, OSError, EOFError):  # whoever reads it next says what is wrong with it
         return False
-    return isinstance(first, dict) and isinstance(first.get("answer"), dict) and "messages" in first
+    judged = isinstance(first, dict) and (isinstance(first.get("answer"), dict) or first.keys() & {"checker", "rubric"})
+    return bool(judged and first.keys() & {"messages", "text"})

@@ -168,12 +168,20 @@ HOSTILE = {
 }
 
 
+# The items of scorers that do not take any answer.
+SUITED = {
+    "tool_call": item(EXPECTED, "tool_calls"),
+    "refusal": item("refuse", "refusal"),
+    "label": {"choices": ["7", "8"], **item("7", "label")},
+}
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("scorer", BUILT_IN)
 def test_hostile_text_neither_hangs_nor_crashes(scorer, name):
     function, _ = BUILT_IN[scorer]
-    expected = item(EXPECTED, "tool_calls") if scorer == "tool_call" else item("7")
     began = time.monotonic()
-    value, explanation = function(expected, HOSTILE[name])
+    value, explanation, *_ = function(SUITED.get(scorer, item("7")), HOSTILE[name])
     assert time.monotonic() - began < 3
-    assert value == 0.0 and len(explanation) < 400
+    # What says nothing declines to answer.
+    assert value in ((0.0, 1.0) if scorer == "refusal" else (0.0,)) and len(explanation) < 400

@@ -67,11 +67,11 @@ def _right_or_wrong(base: Report, tuned: Report) -> set[str]:
 
 def find_changes(folder: Path, tasks: set[str]) -> tuple[list[Change], list[Change]]:
     """The items that went from right to wrong, and from wrong to right."""
-    earlier = {(each.task, each.item_id): each for each in _samples(folder / "base", tasks)}
+    earlier = {(each.task, each.item_id, each.number): each for each in _samples(folder / "base", tasks)}
     changes = [
-        Change(earlier[after.task, after.item_id], after)
+        Change(earlier[after.task, after.item_id, after.number], after)
         for after in _samples(folder / "tuned", tasks)
-        if (after.task, after.item_id) in earlier
+        if (after.task, after.item_id, after.number) in earlier
     ]
     lost = [change for change in changes if change.before.score > change.after.score]
     return lost, [change for change in changes if change.before.score < change.after.score]

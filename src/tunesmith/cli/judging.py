@@ -25,7 +25,11 @@ EXIT_CODES = {"PASS": 0, "INCONCLUSIVE": 3, "FAIL": 4}
 def evaluate(
     items: Annotated[
         str,
-        typer.Argument(metavar="ITEMS", help="Golden items, any data file, or builtin:general.", show_default=False),
+        typer.Argument(
+            metavar="ITEMS",
+            help="Golden items, a data file, builtin:general, or gsm8k:FILE.",
+            show_default=False,
+        ),
     ],
     out: Out,
     model: Model = DEFAULT_MODEL,
@@ -33,18 +37,20 @@ def evaluate(
         Path | None, typer.Option("--adapter", metavar="FOLDER", help="A peft adapter to put on the model.")
     ] = None,
     scorer: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--scorer",
             metavar="S",
-            help="exact, contains, number, tool_call, likelihood, or your own file.py:function.",
+            help="exact, contains, number, tool_call, likelihood, choice ..., or your own file.py:function.",
         ),
-    ] = "exact",
+    ] = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", metavar="S", help="Use only the items of this split: dev or gate."),
+        typer.Option("--split", metavar="S", help="Use only the items of this split: dev, gate or vault."),
     ] = None,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", metavar="N", min=1, help="The longest answer.")] = 128,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", metavar="N", min=1, help="The longest answer; 128 if nothing is said.")
+    ] = None,
     max_items: Annotated[
         int | None, typer.Option("--max-items", metavar="N", min=1, help="Use only the first so many items.")
     ] = None,
@@ -71,7 +77,7 @@ def evaluate(
 
     def work(folder: Path) -> dict[str, Any]:
         generator = load(speaker, recipe.evaluate.batch_prompts)
-        report = ask(recipe.evaluate, tasks, generator, folder, speaker.label)
+        report = ask(tasks, generator, folder, speaker.label)
         return {"means": {each.task: each.mean for each in report.tasks if each.scores}}
 
     marks = [each.fingerprint for each in tasks]
@@ -91,7 +97,9 @@ def _recipe(task: dict[str, Any], values: dict[str, Any]) -> "Recipe":
 
 
 def _task_name(items: str) -> str:
-    return items.removeprefix("builtin:") if items.startswith("builtin:") else Path(items).name.split(".")[0]
+    """`general` of builtin:general, `gsm8k` of gsm8k:FILE, `golden` of work/golden.jsonl."""
+    name, _, rest = items.partition(":")
+    return rest if name == "builtin" else Path(name).name.split(".")[0]
 
 
 def _print_report(out: Path, label: str, was_done: bool) -> None:
@@ -154,11 +162,12 @@ def gate(
 def _read_report(path: Path) -> Any:
     from tunesmith.errors import EvaluateError
     from tunesmith.evaluate.run import REPORT
+    from tunesmith.evaluate.vault import opened
     from tunesmith.files import read_json
     from tunesmith.types import Report
 
     path = path / REPORT if path.is_dir() else path
     try:
-        return Report.from_dict(read_json(path))
+        return opened(path.parent, Report.from_dict(read_json(path)))
     except (KeyError, TypeError, AttributeError):
         raise EvaluateError(f"{path}: not a report; give the report.json that `tunesmith evaluate` wrote") from None

@@ -62,6 +62,8 @@ def _print_scores(to: Console, recipe: "Recipe", result: "RunResult") -> None:
     to.print()
     if result.verdict:
         print_verdict(result.verdict)
+    else:
+        print_paragraph(to, "No verdict: the recipe has neither gate.improve nor gate.keep.")
 
 
 def _print_files(to: Console, result: "RunResult") -> None:
@@ -99,7 +101,7 @@ def _print_pool(to: Console, recipe: "Recipe", result: "RunResult") -> None:
 def _missing(result: "RunResult") -> str:
     if result.verdict is None:
         return "there is no verdict."
-    open_tasks = [finding.task for finding in result.verdict.open_findings]
+    open_tasks = [finding.task for finding in result.verdict.findings if finding.outcome != "PASS"]
     return f"the verdict is {result.verdict.outcome}, because of {', '.join(dict.fromkeys(open_tasks))} (see above)."
 
 

@@ -1,22 +1,24 @@
-"""evaluate: golden items in, one score an item out, for one model.
+"""evaluate: golden items in, one value an item out, for one model.
 
 Base and tuned model are evaluated alike, on the same items; comparing them is the gate's business. Every sample is
 kept as soon as it exists, so that a crash loses nothing that was finished.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tunesmith.config import Config
 from tunesmith.files import fingerprint
-from tunesmith.types import Report
+from tunesmith.generate import Sampling, Window
+from tunesmith.types import Better, Report, TaskGroup
 from tunesmith.verify import Item, Scorer, items_digest
 
 if TYPE_CHECKING:
+    from tunesmith.evaluate.prices import Price
     from tunesmith.generate import Generator
 
 LIKELIHOOD = "likelihood"
@@ -30,19 +32,47 @@ class TaskConfig(Config):
 
     path: str
     """Golden items (.jsonl), or any data file that `data` reads, whose last assistant message is the answer;
-    `heldout` for the part that data.holdout sets aside; `builtin:general` for the everyday questions."""
+    `heldout` for the part that data.holdout sets aside; `builtin:general` for the everyday questions;
+    `gsm8k:PATH` and the like for your copy of a benchmark."""
 
-    scorer: str = "exact"
-    """exact, contains, number, tool_call, likelihood, or your own function as `file.py:function`."""
+    scorer: str | None = None
+    """exact, contains, number, tool_call, likelihood, choice, or your own function as `file.py:function`, among
+    others; none is the benchmark's own, or exact."""
 
-    split: Literal["dev", "gate"] | None = None
-    """Use only the items of this split; dev is for tuning the recipe, gate for the final figure."""
+    split: Literal["dev", "gate", "vault"] | None = None
+    """Use only the items of this split: dev is for tuning the recipe, gate for the final figure, and of vault nobody
+    sees more than the gate's verdict."""
 
-    max_tokens: int = Field(default=128, ge=1)
-    """Longest completion; an answer that is cut here is scored as it stands."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Longest completion; an answer that is cut here is scored as it stands. None is the benchmark's own, or 128."""
 
     max_items: int | None = Field(default=None, ge=1)
     """Use only the first so many items."""
+
+    samples: int = Field(default=1, ge=1)
+    """Answers to each item, whose scores are averaged; more than one needs a temperature."""
+
+    temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """0 takes the most probable token at each step; higher draws, and varies the samples."""
+
+    pass_at: int | None = Field(default=None, ge=1)
+    """Score an item by the chance that at least one of so many samples is right (pass@k); none is the mean."""
+
+    window_tokens: int = Field(default=1024, ge=2)
+    """Long texts are priced in windows of so many tokens (bits_per_byte)."""
+
+    stride_tokens: int = Field(default=512, ge=1)
+    """How far each window lies behind the one before it; the tokens that they share are priced once."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> "TaskConfig":
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(f"samples = {self.samples} without a temperature would be copies; set temperature = 0.7")
+        if self.pass_at is not None and self.pass_at > self.samples:
+            raise ValueError(f"pass_at = {self.pass_at} needs that many samples; samples is {self.samples}")
+        if self.stride_tokens >= self.window_tokens:
+            raise ValueError("stride_tokens must be less than window_tokens, so that each token has a context")
+        return self
 
 
 class EvaluateConfig(Config):
@@ -57,23 +87,34 @@ class EvaluateConfig(Config):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task made ready: its items read, its scorer loaded."""
+    """A task made ready: its items read, its scorer loaded.
+
+    `judge` scores a completion, or prices given continuations. `golden` is the file of the items, beside which looks
+    into the vault are counted.
+    """
 
     name: str
     items: tuple[Item, ...]
-    scorer: Scorer | None
-    """None for the likelihood of the expected answer, which needs no completion."""
-
-    scorer_fingerprint: str
-    max_tokens: int
+    judge: "Scorer | Price"
+    judge_fingerprint: str
+    sampling: Sampling = field(default_factory=Sampling)
+    num_samples: int = 1
+    pass_at: int | None = None
+    window: Window | None = None
+    better: Better = "higher"
+    unit: str = ""
+    about: str = ""
+    group: TaskGroup = "task"
+    is_sealed: bool = False
+    golden: Path | None = None
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint([self.name, items_digest(list(self.items)), self.scorer_fingerprint, self.max_tokens])
+        asked = [self.sampling, self.num_samples, self.pass_at, self.window, self.is_sealed]
+        return fingerprint([self.name, items_digest(self.items), self.judge_fingerprint, asked])
 
 
 def evaluate(
-    config: EvaluateConfig,
     tasks: Sequence[Task],
     generator: "Generator",
     folder: Path,
@@ -86,4 +127,4 @@ def evaluate(
     """
     from tunesmith.evaluate.run import run_tasks
 
-    return run_tasks(config, tasks, generator, folder, label)
+    return run_tasks(tasks, generator, folder, label)

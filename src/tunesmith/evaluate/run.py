@@ -1,86 +1,116 @@
-"""Running tasks: every sample is on disk as soon as it is scored."""
+"""Running tasks: every sample is on disk as soon as it is scored, so that a crash loses nothing that was finished."""
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 
 from tunesmith.errors import SkippedError
-from tunesmith.evaluate import EvaluateConfig, Task
+from tunesmith.evaluate import Task
+from tunesmith.evaluate.estimates import facts_of, item_values
+from tunesmith.evaluate.prices import Price
+from tunesmith.evaluate.vault import VAULT, count_look, redacted, sealed
 from tunesmith.files import atomic_write, canonical_json, write_json, write_jsonl
-from tunesmith.generate import Completion, Generator, Likelihood, Prompt, Sampling
+from tunesmith.generate import Completion, Generator, Likelihood, Prompt
 from tunesmith.progress import Progress
-from tunesmith.types import Message, Report, Sample, TaskReport, ToolCall
+from tunesmith.types import Report, Sample, Score, TaskReport
 from tunesmith.verify import Item, apply_scorer, items_digest
 
 SAMPLES = "samples.jsonl"
 REPORT = "report.json"
 Known = dict[tuple[str, str, int], Sample]
+Keep = Callable[[Sample], None]
 
 
-def run_tasks(config: EvaluateConfig, tasks: Sequence[Task], generator: Generator, folder: Path, label: str) -> Report:
+def run_tasks(tasks: Sequence[Task], generator: Generator, folder: Path, label: str) -> Report:
     """See `tunesmith.evaluate.evaluate`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    parts = {False: tuple(task for task in tasks if not task.is_sealed)}
+    parts[True] = tuple(task for task in tasks if task.is_sealed)
+    reports: dict[str, TaskReport] = {}
+    with Progress(label, sum(len(task.items) * task.num_samples for task in tasks)) as progress:
+        for is_sealed, some in parts.items():
+            if some or not is_sealed:
+                place = folder / VAULT if is_sealed else folder
+                reports |= {each.task: each for each in _run_part(some, generator, place, progress)}
+    for task in parts[True]:
+        looks = count_look(task, generator.digest, folder)
+        reports[task.name] = sealed(reports[task.name], looks)
+    report = Report(label, generator.digest, tuple(reports[task.name] for task in tasks), generator.engine)
+    write_json(folder / REPORT, report)
+    return report
+
+
+def _run_part(tasks: Sequence[Task], generator: Generator, folder: Path, progress: Progress) -> list[TaskReport]:
+    """Ask the tasks whose samples lie in `folder`, and write them there in order."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o755 if folder.name != VAULT else 0o700)
     known = samples_so_far(folder / SAMPLES)
     skipped: dict[str, str] = {}
-    total = sum(len(task.items) for task in tasks)
-    with Progress(label, total) as progress, (folder / SAMPLES).open("a", encoding="utf-8") as file:
+    with (folder / SAMPLES).open("a", encoding="utf-8") as file:
         for task in tasks:
 
             def keep(sample: Sample, task: Task = task) -> None:
+                sample = redacted(sample) if task.is_sealed else sample
                 file.write(json.dumps(asdict(sample), ensure_ascii=False) + "\n")
                 file.flush()
                 known[sample.task, sample.item_id, sample.number] = sample
                 progress.advance(1, shown={"task": task.name})
 
             try:
-                _ask(task, generator, known, keep)
+                _ask(task, generator, known, keep, progress)
             except SkippedError as reason:
                 skipped[task.name] = str(reason)
     ordered = {task.name: _samples_of(task, known) for task in tasks if task.name not in skipped}
     write_jsonl(folder / SAMPLES, [sample for samples in ordered.values() for sample in samples])
-    reports = (task_report(task, ordered.get(task.name, ()), skipped.get(task.name, "")) for task in tasks)
-    report = Report(label, generator.digest, tuple(reports), generator.engine)
-    write_json(folder / REPORT, report)
-    return report
+    reports = [task_report(task, ordered.get(task.name, ()), skipped.get(task.name, "")) for task in tasks]
+    if folder.name == VAULT:
+        write_json(folder / REPORT, {"tasks": reports})
+    return reports
 
 
 def samples_so_far(path: Path) -> Known:
-    """What a run that died left behind; a line torn by its death is not counted."""
+    """What a run that died left behind; a line that its death tore is not counted, and leaves the file."""
     found: Known = {}
     if not path.exists():
         return found
-    whole = path.read_bytes()
-    torn = len(whole) - (whole.rfind(b"\n") + 1)
-    if torn:
-        whole = whole[:-torn]
-        with atomic_write(path, "wb") as file:
-            file.write(whole)
-    for line in whole.splitlines():
-        sample = Sample(**json.loads(line))
+    lines = path.read_bytes().split(b"\n")
+    whole = []
+    for line in lines[:-1]:
+        try:
+            sample = Sample(**json.loads(line))
+        except (ValueError, TypeError):  # torn, or of another version
+            continue
         found[sample.task, sample.item_id, sample.number] = sample
+        whole.append(line + b"\n")
+    if len(whole) < len(lines) - 1 or lines[-1]:
+        with atomic_write(path, "wb") as file:
+            file.writelines(whole)
     return found
 
 
-def _ask(task: Task, generator: Generator, known: Known, keep: Callable[[Sample], None]) -> None:
+def _ask(task: Task, generator: Generator, known: Known, keep: Keep, progress: Progress) -> None:
     """Ask what is not known yet; `keep` receives each sample as soon as it is scored."""
-    open_items = [item for item in task.items if (task.name, item.id, 0) not in known]
-    if not open_items:
+    wanted = [(item, number) for number in range(task.num_samples) for item in task.items]
+    asked = [(item, number) for item, number in wanted if (task.name, item.id, number) not in known]
+    progress.advance(len(wanted) - len(asked), shown={"task": task.name})
+    if not asked:
         return
-    prompts = [prompt_of(item) for item in open_items]
-    if task.scorer is None:
+    prompts = [prompt_of(item, number) for item, number in asked]
+    judge = task.judge
+    if isinstance(judge, Price):
+        offers = [judge.offers(item) for item, _ in asked]
 
         def priced(index: int, found: tuple[Likelihood, ...]) -> None:
-            keep(_priced(task, open_items[index], found[0]))
+            keep(_priced(task, judge, asked[index][0], found))
 
-        generator.log_likelihood(prompts, [[answer_message(item)] for item in open_items], on_done=priced)
+        generator.log_likelihood(prompts, offers, task.window, priced)
         return
 
     def answered(index: int, completion: Completion) -> None:
-        keep(_sample(task, open_items[index], completion))
+        item, number = asked[index]
+        score = apply_scorer(judge, item, completion.text)
+        keep(_sample(task, item, number, completion, score))
 
-    generator.generate(prompts, Sampling(task.max_tokens), answered)
+    generator.generate(prompts, task.sampling, answered)
 
 
 def prompt_of(item: Item, sample: int = 0) -> Prompt:
@@ -88,9 +118,7 @@ def prompt_of(item: Item, sample: int = 0) -> Prompt:
     return Prompt(item.messages, item.tools, item.text, sample)
 
 
-def _sample(task: Task, item: Item, completion: Completion, number: int = 0) -> Sample:
-    assert task.scorer is not None
-    score = apply_scorer(task.scorer, item, completion.text)
+def _sample(task: Task, item: Item, number: int, completion: Completion, score: Score) -> Sample:
     return Sample(
         task=task.name,
         item_id=item.id,
@@ -108,29 +136,10 @@ def _sample(task: Task, item: Item, completion: Completion, number: int = 0) -> 
     )
 
 
-def _priced(task: Task, item: Item, likelihood: Likelihood) -> Sample:
-    """Score an item by the mean log-probability of its expected answer, in nats per token."""
-    value = likelihood.nats / likelihood.num_tokens
-    return Sample(
-        task=task.name,
-        item_id=item.id,
-        cluster=item.cluster,
-        prompt=prompt_text(item),
-        expected=expected_text(item),
-        completion="",
-        num_tokens=likelihood.num_tokens,
-        stopped=True,
-        score=value,
-        explanation=f"mean log-probability of the expected answer: {value:.3f} nats per token",
-    )
-
-
-def answer_message(item: Item) -> Message:
-    """The assistant message that a golden item expects."""
-    value = item.answer["value"]
-    if item.answer.get("type") == "tool_calls":
-        return Message("assistant", tool_calls=tuple(ToolCall(call["name"], call["arguments"]) for call in value))
-    return Message("assistant", str(value))
+def _priced(task: Task, price: Price, item: Item, found: Sequence[Likelihood]) -> Sample:
+    score, preferred = price.score(item, found)
+    num_tokens = sum(each.num_tokens for each in found)
+    return _sample(task, item, 0, Completion(preferred, (), True, num_unseen=num_tokens), score)
 
 
 def prompt_text(item: Item) -> str:
@@ -152,18 +161,23 @@ def expected_text(item: Item) -> str:
 
 
 def _samples_of(task: Task, known: Known) -> list[Sample]:
-    return [known[task.name, item.id, 0] for item in task.items]
+    return [known[task.name, item.id, number] for item in task.items for number in range(task.num_samples)]
 
 
 def task_report(task: Task, samples: Sequence[Sample], skipped: str = "") -> TaskReport:
-    """The value of each item: the mean over its samples."""
-    values: dict[str, list[float]] = {}
-    for sample in samples:
-        values.setdefault(sample.item_id, []).append(sample.score)
+    """The value of each item, and the figures of the whole task."""
+    # A sealed task has no completions to draw figures from, and shows none.
+    shows_facts = bool(samples) and not task.is_sealed
     return TaskReport(
-        task.name,
-        items_digest(task.items),
-        {item: fmean(scores) for item, scores in values.items()},
-        {sample.item_id: sample.cluster for sample in samples},
+        task=task.name,
+        items_digest=items_digest(task.items),
+        scores=item_values(samples, task.pass_at),
+        clusters={sample.item_id: sample.cluster for sample in samples},
+        better=task.better,
+        unit=task.unit,
+        about=task.about,
+        group=task.group,
         skipped=skipped,
+        is_sealed=task.is_sealed,
+        facts=facts_of(task.items, samples, task.judge_fingerprint.partition("@")[0]) if shows_facts else {},
     )

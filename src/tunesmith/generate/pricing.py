@@ -6,6 +6,7 @@ one prompt only, so a price does not depend on what else is asked.
 Shapes: C continuations, T tokens, S supervised tokens, V vocabulary.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -22,6 +23,9 @@ from tunesmith.generate import Continuation, Likelihood, Prompt, Window
 from tunesmith.render import Renderer
 from tunesmith.types import Conversation, Message, Rendered, TokenArray
 
+ROWS = 16
+"""Continuations that pass the model side by side; each repeats the memory of what they have in common."""
+
 
 class Sequenced(NamedTuple):
     """A prompt with one continuation: the tokens from `first` on are priced, 1 <= first < number of tokens."""
@@ -29,6 +33,9 @@ class Sequenced(NamedTuple):
     tokens: TokenArray
     first: int
     num_bytes: int
+
+    def priced(self, nats: float) -> Likelihood:
+        return Likelihood(nats, self.tokens.size - self.first, self.num_bytes)
 
 
 class Pricer:
@@ -47,9 +54,12 @@ class Pricer:
     @torch.inference_mode()
     def price(self, prompt: Prompt, continuations: Sequence[Continuation]) -> tuple[Likelihood, ...]:
         """The log-probability of each continuation behind the prompt."""
-        texts = [each for each in continuations if isinstance(each, str)]
-        of_texts = iter(self._texts([self._sequenced(prompt, each) for each in texts]))
-        return tuple(next(of_texts) if isinstance(each, str) else self._answer(prompt, each) for each in continuations)
+        made = [
+            self._sequenced(prompt, each) if isinstance(each, str) else self._answered(prompt, each)
+            for each in continuations
+        ]
+        prices = iter(self._sums([each for each in made if isinstance(each, Sequenced)]))
+        return tuple(each if isinstance(each, Likelihood) else each.priced(next(prices)) for each in made)
 
     def _sequenced(self, prompt: Prompt, text: str) -> Sequenced:
         num_bytes = len(text.encode("utf-8", "surrogatepass"))
@@ -66,30 +76,28 @@ class Pricer:
             whole, first = np.concatenate([start, whole]), 1
         return _checked(whole, first, num_bytes, text)
 
-    def _texts(self, sequences: Sequence[Sequenced]) -> list[Likelihood]:
+    def _sums(self, sequences: Sequence[Sequenced]) -> list[float]:
         if self.window is not None:
-            prices = [self._windowed(each, self.window) for each in sequences]
-        else:
-            prices = together(self.model, sequences) if sequences else []
-        return [
-            Likelihood(nats, each.tokens.size - each.first, each.num_bytes)
-            for nats, each in zip(prices, sequences, strict=True)
-        ]
+            return [self._windowed(each, self.window) for each in sequences]
+        return together(self.model, sequences) if sequences else []
 
     def _windowed(self, sequence: Sequenced, window: Window) -> float:
         spans = windows(sequence.tokens.size, sequence.first, window)
         parts = [Sequenced(sequence.tokens[start:end], first - start, 0) for start, first, end in spans]
         return sum(together(self.model, [part])[0] for part in parts)
 
-    def _answer(self, prompt: Prompt, message: Message) -> Likelihood:
-        """A whole answer of the assistant, with the stop token."""
+    def _answered(self, prompt: Prompt, message: Message) -> Sequenced | Likelihood:
+        """A whole answer of the assistant, with the stop token; already priced where it is no plain sequence."""
         if prompt.text is not None:
             raise GenerateError("a plain text has no assistant who answers; price a text behind it")
         asked = [replace(each, train=0.0) if each.role == "assistant" else each for each in prompt.messages]
         conversation = Conversation("priced", (*asked, message), tools=tuple(prompt.tools))
         rendered = self.renderer.render(conversation)
-        found = torch.cat([losses(self.model, each) for each in split(rendered) if each.num_supervised])
         num_bytes = len(self.renderer.completion_text(message).encode("utf-8", "surrogatepass"))
+        places = np.flatnonzero(rendered.loss_weights)
+        if rendered.is_linear and places[0] > 0 and places[-1] - places[0] + 1 == places.size:
+            return Sequenced(rendered.tokens[: places[-1] + 1], int(places[0]), num_bytes)
+        found = torch.cat([losses(self.model, each) for each in split(rendered) if each.num_supervised])
         return Likelihood(-float(found.double().sum()), found.numel(), num_bytes)
 
 
@@ -106,19 +114,28 @@ def windows(num_tokens: int, first: int, window: Window) -> Iterator[tuple[int, 
 
 def together(model: Any, sequences: Sequence[Sequenced]) -> list[float]:
     """The log-probability of each sequence's priced tokens, in nats; their common beginning passes the model once."""
-    device = next(model.parameters()).device
-    tokens = [each.tokens for each in sequences]
     # The last common token goes with the rest, for it predicts the first token that is priced.
-    cut = min(common_length(tokens), *(each.first for each in sequences)) - 1
-    rests = [each.tokens[cut:-1] for each in sequences]
-    longest = max(rest.size for rest in rests)
-    input_CT = torch.zeros(len(rests), longest, dtype=torch.long)
+    cut = min(common_length([each.tokens for each in sequences]), *(each.first for each in sequences)) - 1
+    shared = filled_cache(model, sequences[0].tokens[:cut], 1)
+    found: list[float] = []
+    for start in range(0, len(sequences), ROWS):
+        rows = sequences[start : start + ROWS]
+        is_last = start + ROWS >= len(sequences)
+        found += _summed_rows(model, rows, shared if is_last else copy.deepcopy(shared), cut)
+    return found
+
+
+def _summed_rows(model: Any, rows: Sequence[Sequenced], cache: DynamicCache, cut: int) -> list[float]:
+    if cut and len(rows) > 1:
+        cache.batch_repeat_interleave(len(rows))
+    rests = [each.tokens[cut:-1] for each in rows]
+    input_CT = torch.zeros(len(rests), max(rest.size for rest in rests), dtype=torch.long)
     for row, rest in enumerate(rests):
         input_CT[row, : rest.size] = torch.from_numpy(rest.astype(np.int64))
-    cache = filled_cache(model, tokens[0][:cut], len(rests))
     # Padding stands on the right, behind all that counts, so that a causal model never sees it.
+    device = next(model.parameters()).device
     output = model(input_ids=input_CT.to(device), past_key_values=cache, use_cache=True)
-    return [_summed(output.logits[row], each, cut) for row, each in enumerate(sequences)]
+    return [_summed(output.logits[row], each, cut) for row, each in enumerate(rows)]
 
 
 def _summed(logits_TV: Tensor, sequence: Sequenced, cut: int) -> float:

@@ -58,7 +58,7 @@ def read_items(path: Path, split: str | None = None) -> list[Item]:
         items.append(item)
     if not items:
         raise EvaluateError(f"{path}: no items; write one JSON object a line, such as {EXAMPLE}")
-    return items if split is None else _of_split(items, split, path)
+    return of_split(items, split, path)
 
 
 def items_digest(items: Iterable[Item]) -> str:
@@ -189,7 +189,10 @@ def _checked_answer(raw: Any, where: str) -> Mapping[str, Any]:
     return raw
 
 
-def _of_split(items: list[Item], split: str, path: Path) -> list[Item]:
+def of_split(items: list[Item], split: str | None, path: Path) -> list[Item]:
+    """The items of one split, or all where none is asked for; raises EvaluateError where there are none."""
+    if split is None:
+        return items
     chosen = [item for item in items if item.split == split]
     if not chosen:
         present = ", ".join(repr(name) for name in dict.fromkeys(item.split for item in items))
