@@ -18,7 +18,9 @@ from tunesmith.config import Config
 from tunesmith.data import DataConfig
 from tunesmith.errors import ConfigError
 from tunesmith.evaluate import LIKELIHOOD, EvaluateConfig, TaskConfig
+from tunesmith.evaluate.taxes import TAXES
 from tunesmith.gate import GateConfig
+from tunesmith.gate.policy import GENERAL_MARGIN, KNOWN
 from tunesmith.model import ModelConfig
 from tunesmith.pack import PackConfig
 from tunesmith.phases import MixSection, Phase, PhaseConfig, chain_problems, merge, phases_of
@@ -92,9 +94,10 @@ def check(recipe: Recipe) -> list[str]:
     names = [task.name for task in recipe.evaluate.tasks]
     for name in {name for name in names if names.count(name) > 1}:
         problems.append(f"evaluate.tasks: two tasks are named {name!r}; names must differ")
-    for policy, tasks in (("improve", recipe.gate.improve), ("keep", recipe.gate.keep)):
-        for name in tasks:
-            if name not in names:
+    measured = {*names, *KNOWN, *(tax.name for tax in TAXES)}
+    for policy in ("improve", "keep", "alarms", "both_ways"):
+        for name in getattr(recipe.gate, policy):
+            if name not in measured:
                 problems.append(f"gate.{policy}.{name}: no such task; evaluate.tasks has {names or 'none'}")
     try:
         phases = phases_of(recipe)
@@ -168,7 +171,7 @@ def default_evaluation(scorer: str = LIKELIHOOD) -> dict[str, Any]:
                 {"name": "general", "path": GENERAL, "scorer": "contains"},
             ]
         },
-        "gate": {"improve": {HELDOUT: 0.0}, "keep": {"general": 0.05}},
+        "gate": {"improve": {HELDOUT: 0.0}, "keep": {"general": GENERAL_MARGIN}},
     }
 
 

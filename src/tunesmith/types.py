@@ -316,32 +316,52 @@ class Report:
 
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+Question = Literal["improve", "keep", "alarm"]
+Harm = Literal["down", "up", "both"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One question the gate asked of one task, with the evidence.
 
-    `difference` is tuned minus base on the same items; `low` and `high` bound it at the policy's confidence.
-    `lost` and `gained` count the items that flipped (binary tasks). `num_needed` is how many items would settle
-    an INCONCLUSIVE finding if the observed difference is the true one, or None where no number would.
+    `harm` says which way is worse. `unit` is "points" of right or wrong, else that of the task. `difference` is tuned
+    minus base on the same items; `low` and `high` bound it at the policy's confidence. `p_value` is that of "got
+    better" (improve), or of a harm (keep, alarm), corrected for many questions. `resolvable` is the smallest harm that
+    these items could rule out. `lost` and `gained` count the items that flipped for the worse and for the better,
+    `lost_items` and `gained_items` name them (right or wrong only). `num_needed` is how many items would settle an
+    INCONCLUSIVE finding if the observed difference is the true one, or None where no number would; `num_used` how many
+    settled it, where the gate stopped early. Of a sealed or unmeasured task everything but the outcome and the
+    explanation is left out.
     """
 
     task: str
-    question: Literal["improve", "keep"]
+    question: Question
     outcome: Outcome
-    num_items: int
-    base: float
-    tuned: float
-    difference: float
-    low: float
-    high: float
-    margin: float
-    p_value: float
-    lost: int
-    gained: int
-    num_needed: int | None
     explanation: str
+    margin: float
+    harm: Harm = "down"
+    unit: str = ""
+    num_items: int = 0
+    num_clusters: int | None = None
+    base: float | None = None
+    tuned: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    resolvable: float | None = None
+    lost: int = 0
+    gained: int = 0
+    num_needed: int | None = None
+    num_used: int | None = None
+    lost_items: tuple[str, ...] = ()
+    gained_items: tuple[str, ...] = ()
+    remedies: tuple[str, ...] = ()
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether it keeps the verdict from PASS: an alarm does so only when it is raised."""
+        return self.outcome == "FAIL" or (self.outcome == "INCONCLUSIVE" and self.question != "alarm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,13 +373,24 @@ class Verdict:
     baseline_digest: str
     findings: tuple[Finding, ...]
 
+    @property
+    def open_findings(self) -> tuple[Finding, ...]:
+        """What keeps it from PASS, failures first."""
+        return tuple(sorted((each for each in self.findings if each.holds_back), key=lambda each: each.outcome))
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Verdict":
-        findings = tuple(Finding(**finding) for finding in data["findings"])
+        findings = tuple(_finding(**finding) for finding in data["findings"])
         return cls(data["outcome"], data["model_digest"], data["baseline_digest"], findings)
+
+
+def _finding(**fields: Any) -> Finding:
+    """A finding from plain JSON, whose tuples are lists."""
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    return Finding(**plain)
 
 
 @dataclass(frozen=True, slots=True)

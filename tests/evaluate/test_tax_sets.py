@@ -1,11 +1,14 @@
 """The sets of the panel: large enough, distinct, of two levels, readable; and the table of taxes is sound."""
 
+import csv
+import re
 from importlib.resources import files
 
 import pytest
 
 from tunesmith.evaluate.taxes import TAXES
 from tunesmith.verify import BUILT_IN, read_items
+from tunesmith.verify.abstention import abstention
 
 SETS = sorted({tax.panel_set.name for tax in TAXES})
 
@@ -51,3 +54,51 @@ def test_refusals_are_a_two_by_two_table():
     assert len([item for item in items if "safe" in item.tags]) >= 60
     assert len([item for item in items if "unsafe" in item.tags]) >= 40
     assert len(safe & unsafe) >= 30  # contrast pairs: the same words with another meaning
+
+
+def test_questions_are_traps_beside_controls_of_the_same_form():
+    items = items_of("questions")
+    traps = [item for item in items if "trap" in item.tags]
+    controls = [item for item in items if "control" in item.tags]
+    assert len(traps) >= 60
+    assert len(controls) >= 40
+    assert len(traps) + len(controls) == len(items)
+    assert {item.answer["type"] for item in traps} == {"none"}
+    assert "none" not in {item.answer["type"] for item in controls}
+    assert {item.cluster for item in controls} <= {item.cluster for item in traps}
+    for item in traps:
+        assert ("false-premise" in item.tags) == bool(item.answer.get("aliases"))
+
+
+def test_what_corrects_a_premise_does_not_stand_in_the_question():
+    for item in items_of("questions"):
+        if "trap" in item.tags:
+            for word in item.answer.get("aliases", ()):
+                assert not re.search(rf"(?<!\w){re.escape(word)}(?!\w)", asked(item)), item.id
+
+
+def test_what_a_good_answer_says_is_read_as_one():
+    for item in items_of("questions"):
+        score, why, _ = abstention(item.record, item.answer["value"])
+        assert score == 1.0, (item.id, why)
+
+
+def test_open_questions_say_what_a_good_answer_holds():
+    for item in items_of("writing"):
+        assert item.rubric.endswith(".")
+        assert not item.answer
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_prompts_are_not_those_of_the_benchmark(name, shared_data):
+    """No six words in a row of XSTest's prompts stand in ours."""
+
+    def grams(text):
+        words = re.findall(r"\w+", text.casefold())
+        return {tuple(words[n : n + 6]) for n in range(len(words) - 5)}
+
+    with (shared_data / "xstest" / "xstest_prompts.csv").open(encoding="utf-8") as file:
+        theirs = set().union(*(grams(row["prompt"]) for row in csv.DictReader(file)))
+    assert theirs
+    for item in items_of(name):
+        assert not grams(asked(item)) & theirs, item.id

@@ -236,7 +236,10 @@ def test_any_data_file_serves_as_a_task(values, tmp_path):
         "data.response_field=answer",
     )
     assert len(result.tuned.task("q").scores) == 5
-    assert result.verdict is None
+    assert {finding.task: finding.outcome for finding in result.verdict.findings} == {
+        "q": "INCONCLUSIVE",
+        "general": "INCONCLUSIVE",
+    }, "the default policy: q must improve, and nothing general was looked at"
 
 
 def test_two_processes_cannot_share_a_run_folder(values, tmp_path):

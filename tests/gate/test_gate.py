@@ -205,9 +205,10 @@ def test_scores_that_cannot_be_compared_are_refused():
         keep(0.05, report({"a": 0.3}), report({"a": 0.4}, "base"))
 
 
-def test_an_empty_policy_says_how_to_write_one():
-    with pytest.raises(EvaluateError, match=r"--set gate.improve.TASK=0"):
-        gate(GateConfig(), *pair(30))
+def test_a_policy_that_would_rule_nothing_out_says_how_to_write_one():
+    for policy in (GateConfig(others="ignore"), GateConfig(others="ignore", alarms={"general": 0.0})):
+        with pytest.raises(EvaluateError, match=r"--set gate.improve.TASK=0"):
+            gate(policy, *pair(30))
 
 
 def test_margins_in_percent_or_below_zero_are_refused():

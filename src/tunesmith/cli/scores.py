@@ -8,7 +8,7 @@ from rich.text import Text
 
 from tunesmith.cli.console import console, plain_table, print_paragraph
 from tunesmith.stats import mean_interval, wilson_interval
-from tunesmith.types import Report, TaskReport, Verdict
+from tunesmith.types import Finding, Report, TaskReport, Verdict
 
 MOST_CLUSTERS = 4
 OUTCOME_STYLES = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
@@ -110,8 +110,28 @@ def verdict_line(verdict: Verdict) -> Text:
 
 
 def print_verdict(verdict: Verdict) -> None:
-    """The outcome, and every finding behind it."""
+    """The outcome, every gated finding and every raised alarm behind it, and what can be done."""
     to = console()
     to.print(verdict_line(verdict), soft_wrap=True)
+    quiet = [each for each in verdict.findings if each.question == "alarm" and not each.holds_back]
     for finding in verdict.findings:
-        print_paragraph(to, f"{finding.outcome}: {finding.explanation}", "- ", "  ")
+        if finding in quiet:
+            continue
+        print_paragraph(to, f"{finding.outcome}: {finding.explanation}{_reach(finding)}", "- ", "  ")
+    if quiet:
+        names = ", ".join(each.task for each in quiet)
+        print_paragraph(to, f"no alarm: {names}", "- ", "  ", style="dim")
+    advice = dict.fromkeys(each for finding in verdict.open_findings for each in finding.remedies)
+    if advice:
+        to.print(Text("What can be done", style="bold"))
+    for each in advice:
+        print_paragraph(to, each, "- ", "  ")
+
+
+def _reach(finding: Finding) -> str:
+    """The smallest harm that the items could have ruled out, beside each kept line."""
+    if finding.resolvable is None or finding.question != "keep" or finding.num_used is not None:
+        return ""
+    is_share = finding.unit == "points"
+    amount = f"{100 * finding.resolvable:.1f}" if is_share else f"{finding.resolvable:.2g}"
+    return f" Such a set can rule out {amount} {finding.unit}".rstrip() + "."

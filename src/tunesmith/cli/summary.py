@@ -62,8 +62,6 @@ def _print_scores(to: Console, recipe: "Recipe", result: "RunResult") -> None:
     to.print()
     if result.verdict:
         print_verdict(result.verdict)
-    else:
-        print_paragraph(to, "No verdict: the recipe has neither gate.improve nor gate.keep.")
 
 
 def _print_files(to: Console, result: "RunResult") -> None:
@@ -101,7 +99,7 @@ def _print_pool(to: Console, recipe: "Recipe", result: "RunResult") -> None:
 def _missing(result: "RunResult") -> str:
     if result.verdict is None:
         return "there is no verdict."
-    open_tasks = [finding.task for finding in result.verdict.findings if finding.outcome != "PASS"]
+    open_tasks = [finding.task for finding in result.verdict.open_findings]
     return f"the verdict is {result.verdict.outcome}, because of {', '.join(dict.fromkeys(open_tasks))} (see above)."
 
 

@@ -1,13 +1,19 @@
 """Report x Report -> Verdict: is the gain shown, and is every loss larger than its margin ruled out?
 
-"Not significantly worse" is not "safe": a task passes only when the interval of the paired difference rules
+"Not significantly worse" is not "safe": a kept task passes only when the interval of the paired difference rules
 the harm out. What a set is too small to show is INCONCLUSIVE, with the number of items that would settle it.
+
+    policy    which questions are asked, also where the policy names none
+    pairing   two reports -> the values of one task before and after
+    evidence  difference, interval, p-value
+    decide    PASS, FAIL or INCONCLUSIVE
+    sentences, remedies  what it means and what can be done
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,8 +21,10 @@ from tunesmith import stats
 from tunesmith.config import Config
 from tunesmith.errors import EvaluateError
 from tunesmith.files import read_json, write_json
-from tunesmith.gate.evidence import MIN_CONTINUOUS_ITEMS, Evidence, compare
-from tunesmith.gate.sentences import sentence
+from tunesmith.gate.decide import decide, sealed, unmeasured
+from tunesmith.gate.evidence import Evidence, Pairs, weigh
+from tunesmith.gate.pairing import is_sealed, pair
+from tunesmith.gate.policy import Line, lines
 from tunesmith.types import Finding, Outcome, Report, Verdict
 
 VERDICT_FILE = "verdict.json"
@@ -32,25 +40,51 @@ class GateConfig(Config):
     keep: dict[str, Margin] = Field(default={})
     """Task -> the margin: the largest acceptable loss, in units of the score (0.05 is five points)."""
 
+    alarms: dict[str, Margin] = Field(default={})
+    """Task -> the smallest harm worth an alarm (0.0 is any): it fails when that harm is shown, and never has to be
+    ruled out."""
+
+    both_ways: tuple[str, ...] = ()
+    """Kept or watched tasks where a change in either direction is harm."""
+
+    others: Literal["default", "ignore"] = "default"
+    """Measured tasks that are not named here. default: alarms; and where neither improve nor keep names any, `general`
+    and the known continuous measures are kept and every other task must improve. ignore: not looked at."""
+
     confidence: float = Field(default=0.95, ge=0.8, lt=1)
     """How sure each PASS must be: the one-sided level of every bound."""
 
+    early_stop: bool = False
+    """Judge pass-or-fail tasks by bets on the items in a fixed random order, which says after how many items the answer
+    was settled; weaker than the fixed-size tests on the same items."""
 
-def gate(policy: GateConfig, report: Report, baseline: Report) -> Verdict:
+
+def gate(policy: GateConfig, report: Report | Sequence[Report], baseline: Report) -> Verdict:
     """Compare a report with its baseline, item by item, under a policy.
 
-    FAIL when any finding fails, else INCONCLUSIVE when any is, else PASS. Raises EvaluateError when the
-    policy is empty or the two reports do not hold the same tasks and items.
+    FAIL when any finding fails, else INCONCLUSIVE when a gated one is, else PASS. Several reports are trainings of one
+    recipe with different seeds: the claim is then about the recipe, and their spread counts. Raises EvaluateError when
+    the two reports do not hold the same tasks and items.
     """
-    _check_policy(policy)
-    gains = [compare("improve", *limit, policy.confidence, report, baseline) for limit in policy.improve.items()]
-    losses = [compare("keep", *limit, policy.confidence, report, baseline) for limit in policy.keep.items()]
-    adjusted = stats.holm([seen.p_value for seen in losses])
-    findings = (
-        *(_improve(policy, seen) for seen in gains),
-        *(_keep(policy, replace(seen, p_value=p)) for seen, p in zip(losses, adjusted, strict=True)),
-    )
-    return Verdict(_worst(findings), report.model_digest, baseline.model_digest, findings)
+    reports = [report] if isinstance(report, Report) else list(report)
+    if not reports:
+        raise EvaluateError("the gate needs the report of a candidate; there is none")
+    asked = lines(policy, reports[0])
+    if not asked:
+        raise EvaluateError(f"the report of {reports[0].model!r} has no tasks, so there is nothing to judge")
+    weighed = [_weigh(policy, line, reports, baseline) for line in asked]
+    harms = [seen for _, seen, _ in weighed if isinstance(seen, Evidence) and seen.question != "improve"]
+    adjusted = iter(stats.holm([seen.p_value for seen in harms]))
+    findings = []
+    for line, seen, pairs in weighed:
+        if pairs is None or isinstance(seen, str):
+            findings.append(unmeasured(line, str(seen)))
+            continue
+        judged = seen if seen.question == "improve" else replace(seen, p_value=next(adjusted))
+        finding = decide(policy, judged, pairs, len(harms))
+        findings.append(sealed(finding) if is_sealed(line, baseline) else finding)
+    digests = " | ".join(each.model_digest for each in reports)
+    return Verdict(_worst(findings), digests, baseline.model_digest, tuple(findings))
 
 
 def write_verdict(folder: Path, verdict: Verdict) -> Path:
@@ -68,64 +102,17 @@ def read_verdict(path: Path) -> Verdict:
         raise EvaluateError(f"{path}: not a verdict of `tunesmith gate` ({error!r})") from None
 
 
-def _worst(findings: tuple[Finding, ...]) -> Outcome:
-    outcomes = {finding.outcome for finding in findings}
-    order: tuple[Outcome, ...] = ("FAIL", "INCONCLUSIVE", "PASS")
-    return next(outcome for outcome in order if outcome in outcomes)
+def _weigh(
+    policy: GateConfig, line: Line, reports: Sequence[Report], baseline: Report
+) -> tuple[Line, Evidence | str, Pairs | None]:
+    """A line with its evidence, or with the reason why there is none."""
+    pairs = pair(line, reports, baseline)
+    if isinstance(pairs, str):
+        return line, pairs, None
+    return line, weigh(line, pairs, policy.confidence), pairs
 
 
-def _check_policy(policy: GateConfig) -> None:
-    if not policy.improve and not policy.keep:
-        raise EvaluateError(
-            "the gate has no policy, so it would prove nothing. Name a task that must get better "
-            "(--set gate.improve.TASK=0) or one that must not get worse (--set gate.keep.TASK=0.05), "
-            "or write them under [gate.improve] and [gate.keep] in the recipe"
-        )
-
-
-def _improve(policy: GateConfig, seen: Evidence) -> Finding:
-    if seen.is_large_enough and seen.low > seen.margin:
-        return _finding(policy, seen, "PASS")
-    if seen.is_large_enough and seen.high < seen.margin:
-        return _finding(policy, seen, "FAIL")
-    return _finding(policy, seen, "INCONCLUSIVE", [abs(seen.difference - seen.margin)])
-
-
-def _keep(policy: GateConfig, seen: Evidence) -> Finding:
-    """The p-value is Holm-adjusted over the kept tasks: with many of them, one looks worse by chance."""
-    if seen.is_large_enough and seen.low > -seen.margin:
-        return _finding(policy, seen, "PASS")
-    if seen.is_large_enough and seen.p_value < 1 - policy.confidence:
-        return _finding(policy, seen, "FAIL")
-    # Settled by whichever comes first: the margin ruled out, or the loss shown.
-    return _finding(policy, seen, "INCONCLUSIVE", [seen.difference + seen.margin, -seen.difference])
-
-
-def _finding(policy: GateConfig, seen: Evidence, outcome: Outcome, distances: Sequence[float] = ()) -> Finding:
-    """`distances`: how far the difference lies from each boundary whose crossing would settle it."""
-    num_needed = _num_needed(policy, seen, distances)
-    return Finding(
-        task=seen.task,
-        question=seen.question,
-        outcome=outcome,
-        num_items=seen.num_items,
-        base=seen.base,
-        tuned=seen.tuned,
-        difference=seen.difference,
-        low=seen.low,
-        high=seen.high,
-        margin=seen.margin,
-        p_value=seen.p_value,
-        lost=seen.lost,
-        gained=seen.gained,
-        num_needed=num_needed,
-        explanation=sentence(seen, outcome, policy.confidence, num_needed),
-    )
-
-
-def _num_needed(policy: GateConfig, seen: Evidence, distances: Sequence[float]) -> int | None:
-    """More items than there are now, in any case: the present ones did not settle it."""
-    counts = [stats.items_needed(seen.variance, distance, policy.confidence, span=seen.span) for distance in distances]
-    known = [count for count in counts if count is not None]
-    fewest = seen.num_items + 1 if seen.is_large_enough else MIN_CONTINUOUS_ITEMS
-    return max(min(known), fewest) if known else None
+def _worst(findings: Sequence[Finding]) -> Outcome:
+    outcomes = {finding.outcome for finding in findings if finding.holds_back}
+    order: tuple[Outcome, ...] = ("FAIL", "INCONCLUSIVE")
+    return next((outcome for outcome in order if outcome in outcomes), "PASS")

@@ -1,44 +1,67 @@
 """The paired comparison of one task: same items, two models, one difference with its interval."""
 
-import difflib
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith import stats
-from tunesmith.errors import EvaluateError
-from tunesmith.types import Report, TaskReport
+from tunesmith.gate.policy import SMALL_SHIFT, Line
+from tunesmith.types import Harm, Question
 
 MIN_CONTINUOUS_ITEMS = 20  # below, the spread of a continuous score is itself unknown: never decide
-Question = Literal["improve", "keep"]
+NOISE_SHARE = 4  # engine noise above a quarter of the margin widens the interval
 Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The values of one task before and after, item by item, as they were measured.
+
+    `seeds` holds the differences of each training, (seeds, items), where several are judged together. `noise` is the
+    chance that an item's value flips when the same model answers again (0.0: a deterministic engine).
+    """
+
+    ids: tuple[str, ...]
+    before: Scores
+    after: Scores
+    codes: stats.Codes | None = None
+    is_binary: bool = False
+    unit: str = ""
+    noise: float = 0.0
+    seeds: Scores | None = None
+    items_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """The paired comparison of one task under one question, before it is judged.
 
-    `margin` is the smallest gain or the largest loss, `p_value` that of "got better" or "got worse",
-    `variance` that of one item's difference, and `span` how far an item may change unseen (0.0 where many
-    items changed, so that their spread is known).
+    `margin` is the smallest gain, the largest loss, or the smallest harm that alarms; `p_value` that of "got better"
+    or of a harm beyond `harm_from`; `variance` that of one item's difference, swollen by clusters and noise; `span` how
+    far an item may change unseen (0.0 where many items changed, so that their spread is known).
     """
 
     task: str
     question: Question
     margin: float
+    harm: Harm
     is_binary: bool
+    unit: str
     base: float
     tuned: float
     num_items: int
+    num_clusters: int | None
     difference: float
     low: float
     high: float
+    is_widened: bool
     p_value: float
-    lost: int
-    gained: int
+    harm_from: float
+    lost_items: tuple[str, ...]
+    gained_items: tuple[str, ...]
     variance: float
     span: float
 
@@ -46,115 +69,121 @@ class Evidence:
     def is_large_enough(self) -> bool:
         return self.is_binary or self.num_items >= MIN_CONTINUOUS_ITEMS
 
+    @property
+    def gain(self) -> float:
+        """The difference, counted so that a harm is below zero."""
+        return _gain(self.harm, self.difference)
 
-def compare(
-    question: Question, task: str, margin: float, confidence: float, report: Report, baseline: Report
-) -> Evidence:
-    """Compare one task of two reports, item by item; `confidence` is one-sided.
+    @property
+    def least(self) -> float:
+        """The lowest gain that the interval allows."""
+        return min(_gain(self.harm, self.low), _gain(self.harm, self.high))
 
-    Raises EvaluateError when the task is missing, holds other items, or cannot be compared in this way.
-    """
-    tuned, base = _find(report, task, question), _find(baseline, task, question)
-    _check_same_items(tuned, base)
-    before = np.array([base.scores[item] for item in base.scores], dtype=np.float64)
-    after = np.array([tuned.scores[item] for item in base.scores], dtype=np.float64)
-    is_binary = tuned.is_binary and base.is_binary
-    _check_size(question, task, margin, is_binary, before.size)
-    measure = _measure_binary if is_binary else _measure_continuous
+    @property
+    def most(self) -> float:
+        """The highest gain that the interval allows."""
+        if self.harm == "both" and self.low <= 0 <= self.high:
+            return 0.0
+        return max(_gain(self.harm, self.low), _gain(self.harm, self.high))
+
+    def resolvable(self, confidence: float) -> float:
+        """The smallest harm that these items could rule out where there is none."""
+        smallest = stats.smallest_provable_margin(self.variance, self.num_items, confidence, span=self.span)
+        return min(smallest, 1.0) if self.is_binary else smallest
+
+
+def _gain(harm: Harm, value: float) -> float:
+    return {"down": value, "up": -value, "both": -abs(value)}[harm]
+
+
+def weigh(line: Line, pairs: Pairs, confidence: float) -> Evidence:
+    """Compare before and after under one question; `confidence` is one-sided."""
+    oriented = -1.0 if line.harm == "up" else 1.0
+    seen = _Oriented(replace(pairs, before=oriented * pairs.before, after=oriented * pairs.after))
+    margin = SMALL_SHIFT * float(pairs.before.std()) if line.margin is None and not pairs.is_binary else line.margin
+    margin = margin or 0.0
+    harm_from = margin if line.question == "alarm" or not pairs.is_binary else 0.0
+    (low, high), is_widened = _interval(line, margin, pairs, seen, confidence)
+    worse, better = _flipped(pairs.ids, seen.gains if pairs.is_binary else np.zeros(0))
     return Evidence(
-        task=task,
-        question=question,
+        task=line.task,
+        question=line.question,
         margin=margin,
-        is_binary=is_binary,
-        base=float(before.mean()),
-        tuned=float(after.mean()),
-        num_items=before.size,
-        **measure(before, after, question, confidence),
+        harm=line.harm,
+        is_binary=pairs.is_binary,
+        unit=pairs.unit,
+        base=float(pairs.before.mean()),
+        tuned=float(pairs.after.mean()),
+        num_items=len(pairs.ids),
+        num_clusters=None if pairs.codes is None else int(pairs.codes.max()) + 1,
+        difference=float((pairs.after - pairs.before).mean()),
+        low=low if oriented > 0 else -high,
+        high=high if oriented > 0 else -low,
+        is_widened=is_widened,
+        p_value=_p_value(line, seen, harm_from),
+        harm_from=harm_from,
+        lost_items=worse,
+        gained_items=better,
+        variance=seen.variance,
+        span=seen.span,
     )
 
 
-def _find(report: Report, task: str, question: Question) -> TaskReport:
-    found = report.task(task)
-    names = [present.task for present in report.tasks]
-    if found is None:
-        nearest = difflib.get_close_matches(task, names, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"its tasks: {', '.join(names) or 'none'}"
-        raise EvaluateError(f"gate.{question}.{task}: the report of {report.model!r} has no task {task!r}; {hint}")
-    if not found.scores:
-        raise EvaluateError(f"task {task!r} of {report.model!r} has no items; evaluate it again")
-    broken = [item for item, score in found.scores.items() if not math.isfinite(score)]
-    if broken:
-        raise EvaluateError(
-            f"task {task!r} of {report.model!r}: the score of {_few(broken)} is not a finite number; mend the scorer"
-        )
-    return found
+class _Oriented:
+    """Values counted so that more is better (of a two-sided harm: as they are), and what the tests need of them."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        self.gains: Scores = pairs.after - pairs.before
+        self.codes = pairs.codes
+        self.flips = stats.flips(pairs.before, pairs.after, pairs.codes)
+        effect = stats.design_effect(self.gains, pairs.codes)
+        spread = float(self.gains.var(ddof=0 if pairs.is_binary else 1))
+        self.variance = effect * spread + pairs.noise
+        both = np.concatenate([pairs.before, pairs.after])
+        full = 1.0 if pairs.is_binary else float(both.max() - both.min())
+        few = pairs.is_binary or stats.num_changed(self.gains, pairs.codes) < stats.FEW_CHANGES
+        self.full_span, self.span = full, full if few else 0.0
+
+    def interval(self, two_sided: float) -> stats.Interval:
+        flips = self.flips
+        if self.pairs.is_binary:
+            return stats.paired_interval(flips.lost, flips.gained, flips.n, flips.confidence(two_sided))
+        return stats.paired_mean_interval(self.gains, two_sided, self.codes, span=self.full_span)
+
+    def p_below(self, mean: float, sign: float = 1.0) -> float:
+        """One-sided p-value for "the mean gain lies below `mean`" (with `sign` -1: of the gains turned around)."""
+        if not self.pairs.is_binary:
+            return stats.paired_t_p(sign * self.gains - mean, self.codes)
+        lost, gained = (self.flips.lost, self.flips.gained)[:: int(sign)]
+        if mean == 0:
+            return self.flips.p_value(stats.mcnemar_mid_p(lost, gained))
+        return self.flips.p_value(stats.NORMAL.cdf(stats.tango_z(lost, gained, self.flips.n, mean)))
 
 
-def _check_same_items(tuned: TaskReport, base: TaskReport) -> None:
-    """The paired tests hold only for the same items; another set of items is another question."""
-    missing = [item for item in base.scores if item not in tuned.scores]
-    added = [item for item in tuned.scores if item not in base.scores]
-    remedy = "Evaluate both models on the same golden file, then run the gate again"
-    if missing or added:
-        parts = [f"only in the baseline: {_few(missing)}"] * bool(missing)
-        parts += [f"only in the report: {_few(added)}"] * bool(added)
-        raise EvaluateError(f"task {tuned.task!r}: the reports hold different items ({'; '.join(parts)}). {remedy}")
-    if tuned.items_digest != base.items_digest:
-        raise EvaluateError(
-            f"task {tuned.task!r}: the items have the same ids ({_few(list(base.scores))}) but other content "
-            f"(digest {tuned.items_digest[:12]}, in the baseline {base.items_digest[:12]}). {remedy}"
-        )
+def _p_value(line: Line, seen: _Oriented, harm_from: float) -> float:
+    if line.question == "improve":
+        return seen.p_below(0.0, -1.0)
+    if line.harm == "both":
+        return min(1.0, 2 * min(seen.p_below(-harm_from), seen.p_below(-harm_from, -1.0)))
+    return seen.p_below(-harm_from)
 
 
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def _interval(
+    line: Line, margin: float, pairs: Pairs, seen: _Oriented, confidence: float
+) -> tuple[stats.Interval, bool]:
+    """The interval of the gain, with the noise of the engine and of training added where these count."""
+    two_sided = 2 * confidence - 1  # either side is at the one-sided level of the decision
+    found, center = seen.interval(two_sided), float(seen.gains.mean())
+    extra = 0.0
+    deviation = math.sqrt(pairs.noise / len(pairs.ids))
+    if deviation > margin / NOISE_SHARE:
+        extra = stats.NORMAL.inv_cdf(confidence) * deviation
+    if pairs.seeds is not None:
+        extra = math.hypot(extra, stats.seed_noise(pairs.seeds).half_width(two_sided))
+    return (stats.widened(found, center, extra), True) if extra > 0 else (found, False)
 
 
-def _check_size(question: Question, task: str, margin: float, is_binary: bool, num_items: int) -> None:
-    if is_binary and margin >= 1:
-        raise EvaluateError(
-            f"gate.{question}.{task} = {margin:g}: the scores of {task!r} are 0 or 1, so this must be a "
-            "share below 1; five points are written 0.05"
-        )
-    if not is_binary and num_items < 2:
-        raise EvaluateError(
-            f"task {task!r} has 1 item; scores other than 0 and 1 need {MIN_CONTINUOUS_ITEMS} items at least"
-        )
-
-
-def _measure_binary(before: Scores, after: Scores, question: Question, confidence: float) -> dict[str, Any]:
-    n, lost, gained = before.size, int((before > after).sum()), int((after > before).sum())
-    test = stats.mcnemar_mid_p_gain if question == "improve" else stats.mcnemar_mid_p
-    low, high = stats.paired_interval(lost, gained, n, _both_sides(confidence))
-    difference = (gained - lost) / n
-    return {
-        "difference": difference,
-        "low": low,
-        "high": high,
-        "p_value": test(lost, gained),
-        "lost": lost,
-        "gained": gained,
-        "variance": (lost + gained) / n - difference**2,
-        "span": 1.0,
-    }
-
-
-def _measure_continuous(before: Scores, after: Scores, question: Question, confidence: float) -> dict[str, Any]:
-    differences, both = after - before, np.concatenate([before, after])
-    span = float(both.max() - both.min())
-    low, high = stats.paired_mean_interval(differences, _both_sides(confidence), span=span)
-    return {
-        "difference": float(differences.mean()),
-        "low": low,
-        "high": high,
-        "p_value": stats.paired_t_p(-differences if question == "improve" else differences),
-        "lost": 0,
-        "gained": 0,
-        "variance": float(differences.var(ddof=1)),
-        "span": span if np.count_nonzero(differences) < stats.FEW_CHANGES else 0.0,
-    }
-
-
-def _both_sides(confidence: float) -> float:
-    """The two-sided level whose either side is at the one-sided level of the decision."""
-    return 2 * confidence - 1
+def _flipped(ids: Sequence[str], gains: Scores) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    worse = tuple(each for each, gain in zip(ids, gains, strict=False) if gain < 0)
+    return worse, tuple(each for each, gain in zip(ids, gains, strict=False) if gain > 0)

@@ -94,12 +94,17 @@ def _check_verdict(entry: Entry, alias: str) -> None:
     if verdict is None:
         missing = "no gate has judged it; run tunesmith gate first"
     else:
-        reasons = [row["explanation"] for row in verdict.get("findings", ()) if row["outcome"] != "PASS"]
-        missing = f"its verdict is {verdict['outcome']}, not PASS. " + " ".join(reasons)
+        missing = f"its verdict is {verdict['outcome']}, not PASS. " + " ".join(_reasons(verdict))
     raise PoolError(
         f"{entry.digest[:12]} cannot be promoted: {missing.strip()}\nTo promote it all the same: "
         f'tunesmith pool promote {alias} {entry.digest[:12]} --force --why "..."'
     )
+
+
+def _reasons(verdict: Mapping[str, Any]) -> list[str]:
+    """What keeps a verdict from PASS: an alarm does so only when it is raised."""
+    rows = [row for row in verdict.get("findings", ()) if row["outcome"] != "PASS"]
+    return [row["explanation"] for row in rows if row["outcome"] == "FAIL" or row.get("question") != "alarm"]
 
 
 def _unresolved(pool: Path, reference: str, found: list[str], digests: list[str], pointers: Mapping[str, str]) -> str:

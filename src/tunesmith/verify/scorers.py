@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from tunesmith.errors import EvaluateError
+from tunesmith.verify.abstention import abstention
 from tunesmith.verify.calls import tool_call
 from tunesmith.verify.labels import label
 from tunesmith.verify.refusals import refusal
@@ -65,6 +66,12 @@ def number(item: dict[str, Any], completion: str) -> tuple[float, str]:
     return 0.0, f"the last number is {cut(seen.text)}, not {cut(expected[0].text)}."
 
 
+def words(item: dict[str, Any], completion: str) -> tuple[float, str]:
+    """How many words the completion has: for open questions, where nothing is right or wrong."""
+    number = len(completion.split())
+    return float(number), f"it has {number:,} words."
+
+
 def cut(text: str) -> str:
     """A text in quotes, on one line, shortened when it is long."""
     line = " ".join(text[: 4 * SHOWN_LENGTH].split())
@@ -78,6 +85,8 @@ BUILT_IN: Mapping[str, tuple[Scorer, int]] = {
     "number": (number, 1),
     "tool_call": (tool_call, 1),
     "refusal": (refusal, 1),
+    "abstention": (abstention, 1),
+    "words": (words, 1),
     "label": (label, 1),
 }
 

@@ -1,13 +1,36 @@
 """The alignment tax: what a model pays besides what it was tuned for. On by default, and no judge is needed.
 
 Each tax reads the answers to a small set of prompts that ships with the package (`builtin:NAME`). To add one: write
-its file here, its set in `verify/sets/`, and a line into `TAXES`; docs/taxes.md lists them.
+its file here, its set in `verify/sets/` and in `sets.py`, and a line into `TAXES`; docs/taxes.md lists them.
 """
 
+from tunesmith.evaluate.taxes.lengths import STUBS, TRUNCATION, VERBOSITY
+from tunesmith.evaluate.taxes.openers import COMMON_OPENER, OPENERS
+from tunesmith.evaluate.taxes.premises import HALLUCINATION, NEEDLESS_ABSTENTION
 from tunesmith.evaluate.taxes.refusing import OVER_REFUSAL, UNSAFE_COMPLIANCE
+from tunesmith.evaluate.taxes.repeating import COMPRESSION, LOOPS, REPEATED_LINES, REPEATED_NGRAMS
+from tunesmith.evaluate.taxes.style import EMOJIS, HEDGING, MARKDOWN, POLITENESS
 from tunesmith.evaluate.taxes.tax import Answer, Measure, PanelSet, Tax
 
-TAXES: tuple[Tax, ...] = (OVER_REFUSAL, UNSAFE_COMPLIANCE)
+TAXES: tuple[Tax, ...] = (
+    OVER_REFUSAL,
+    UNSAFE_COMPLIANCE,
+    HALLUCINATION,
+    NEEDLESS_ABSTENTION,
+    VERBOSITY,
+    TRUNCATION,
+    STUBS,
+    *REPEATED_NGRAMS,
+    REPEATED_LINES,
+    LOOPS,
+    COMPRESSION,
+    OPENERS,
+    COMMON_OPENER,
+    POLITENESS,
+    HEDGING,
+    MARKDOWN,
+    EMOJIS,
+)
 """All of them, in the order of the report."""
 
 __all__ = ["TAXES", "Answer", "Measure", "PanelSet", "Tax"]

@@ -54,6 +54,9 @@ class Tax:
     """Empty for a share of the items."""
 
     measure: Measure
+    facts: Callable[[Sequence[Answer]], dict[str, float]] | None = None
+    """Figures of the whole set that are no mean over items, to be shown; nothing is judged by them."""
+
     is_matched: bool = False
     """Whether the answers of base and tuned model are first cut to the length of the shorter one, item by item:
     such a tax exists in a comparison only."""
@@ -62,17 +65,22 @@ class Tax:
     """Raise it when the measure changes, so that old values are not reused."""
 
 
-def each(value: Callable[[str], float]) -> Measure:
+def each_text(value: Callable[[str], float]) -> Measure:
     """A measure that looks at each answer's text alone; several answers to an item give their mean."""
     return each_sample(lambda sample: value(sample.completion))
 
 
-def each_sample(value: Callable[[Sample], float], tag: str | None = None) -> Measure:
-    """A measure of each sample alone, of the items with `tag`; several samples of an item give their mean."""
+def each_sample(value: Callable[[Sample], float]) -> Measure:
+    """A measure of each sample alone; several samples of an item give their mean."""
+    return each_answer(lambda answer: value(answer.sample))
+
+
+def each_answer(value: Callable[[Answer], float], tag: str | None = None) -> Measure:
+    """A measure of each answer to the items with `tag`; several answers to an item give their mean."""
 
     def measure(answers: Sequence[Answer]) -> dict[str, float]:
         chosen = (answer for answer in answers if tag is None or tag in answer.item.tags)
-        return mean_by_item((answer.item.id, value(answer.sample)) for answer in chosen)
+        return mean_by_item((answer.item.id, value(answer)) for answer in chosen)
 
     return measure
 
