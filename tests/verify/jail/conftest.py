@@ -12,11 +12,15 @@ from tunesmith.verify.jail import Jail, bubblewrap, find_jail
 @pytest.fixture(scope="session")
 def jail() -> Jail:
     try:
-        return find_jail()
+        found = find_jail()
+        reason = "" if found.kind == "bubblewrap" else "these tests are about the jail that bubblewrap makes"
     except SkippedError as error:
-        if os.environ.get("TUNESMITH_REQUIRE_SANDBOX"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        reason = str(error)
+    if reason and os.environ.get("TUNESMITH_REQUIRE_SANDBOX"):
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    return found
 
 
 WAYS = ["as this user", "as any user"] if os.geteuid() == 0 else ["as this user"]

@@ -45,8 +45,8 @@ def run_in_bubblewrap(program: bytes, limits: Limits, mark: str) -> tuple[Ended,
             ended = run_command(
                 command,
                 program,
-                limits.wall_seconds,
-                limits.output_bytes,
+                mark,
+                limits,
                 pass_fds=[] if filter_fd is None else [filter_fd],
                 watch=memory_watch(memory) if group is None else None,
             )

@@ -1,7 +1,6 @@
 """The jail made by docker or podman, where bubblewrap is not to be had."""
 
 import contextlib
-import functools
 import os
 import shutil
 import subprocess
@@ -16,8 +15,6 @@ ENGINES = ("docker", "podman")
 IMAGE_VARIABLE = "TUNESMITH_JAIL_IMAGE"
 DEFAULT_IMAGE = "python:3-slim"
 NOBODY = "65534:65534"
-OUT_OF_MEMORY = 137
-START_SECONDS = 30.0
 ANSWER_SECONDS = 20.0
 
 
@@ -44,25 +41,36 @@ def container_engine() -> tuple[str | None, str]:
 def run_in_container(engine: str, program: bytes, limits: Limits, mark: str) -> tuple[Ended, bool]:
     """Run a program in a container of its own; the second value says whether it was killed for want of memory."""
     name = f"tunesmith-{uuid.uuid4().hex}"
-    command = [engine, *_walls(name, limits), container_image(), "python3", *inside_arguments(limits, mark, None)]
-    kill = functools.partial(_quietly, [engine, "kill", "--signal", "KILL", name])
+    command = [
+        engine,
+        *_walls(engine, name, limits),
+        container_image(),
+        "python3",
+        *inside_arguments(limits, mark, None),
+    ]
+
+    def kill() -> None:
+        _quietly([engine, "kill", "--signal", "KILL", name])
+
     try:
-        ended = run_command(
-            command, program, limits.wall_seconds + START_SECONDS, limits.output_bytes, (), os.environ, kill
-        )
+        ended = run_command(command, program, mark, limits, environment=os.environ, kill=kill)
+        state = _quietly([engine, "inspect", "--format", "{{.State.OOMKilled}}", name])
     finally:
         _quietly([engine, "rm", "--force", name])
-    return ended, ended.cut is None and ended.exit_code == OUT_OF_MEMORY
+    return ended, state is not None and state.stdout.strip() == "true"
 
 
-def _walls(name: str, limits: Limits) -> list[str]:
+def _walls(engine: str, name: str, limits: Limits) -> list[str]:
     memory = f"{limits.memory_mib}m"
     scratch = f"{SCRATCH}:rw,noexec,nosuid,nodev,size={limits.scratch_mib}m,mode=1777"
+    # podman would add writable folders of its own, without a bound.
+    own = ["--read-only-tmpfs=false"] if os.path.basename(engine) == "podman" else []
     return [
-        *("run", "--rm", "--interactive", "--pull", "never", "--name", name, "--user", NOBODY, "--workdir", SCRATCH),
+        *("run", "--interactive", "--pull", "never", "--name", name, "--user", NOBODY, "--workdir", SCRATCH),
         *("--network", "none", "--read-only", "--tmpfs", scratch, "--memory", memory, "--memory-swap", memory),
         *("--pids-limit", str(limits.processes), "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
         *("--ipc", "none", "--hostname", "jail", "--entrypoint", "", "--log-driver", "none", "--stop-timeout", "0"),
+        *own,
     ]
 
 

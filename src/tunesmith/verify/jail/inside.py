@@ -33,9 +33,23 @@ def enter(settings: dict[str, Any]) -> None:
     for name in ("RLIMIT_MSGQUEUE", "RLIMIT_NICE", "RLIMIT_RTPRIO", "RLIMIT_SIGPENDING"):
         if hasattr(resource, name):
             _limit(getattr(resource, name), 64 if name == "RLIMIT_SIGPENDING" else 0)
+    if os.getpid() == 1:
+        _leave_to_a_child()
     os.environ.clear()
     sys.argv[:] = ["program.py"]
     exec(compile(program, "program.py", "exec"), {"__name__": "__main__", "__builtins__": __builtins__})
+
+
+def _leave_to_a_child() -> None:
+    """The first process of a container is spared by most signals; the program must not be."""
+    child = os.fork()
+    if child == 0:
+        return
+    ended = 0
+    while ended != child:
+        ended, status = os.wait()
+    code = os.waitstatus_to_exitcode(status)
+    os._exit(code if code >= 0 else 128 - code)
 
 
 def _no_inherited_files() -> None:

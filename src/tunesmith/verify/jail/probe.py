@@ -27,11 +27,12 @@ LIMITS = Limits(wall_seconds=20.0, cpu_seconds=5)
 PROGRAM = """
 import json, os, socket
 leaks = []
-try:
-    open({file!r}).read()
-    leaks.append("it reads a file of yours")
-except OSError:
-    pass
+for path in {files!r}:
+    try:
+        open(path).read()
+        leaks.append("it reads a file of yours")
+    except OSError:
+        pass
 try:
     socket.create_connection(("127.0.0.1", {port}), timeout=2).close()
     leaks.append("it reaches the network")
@@ -104,8 +105,9 @@ def probe(jail: Jail) -> str | None:
     with socket.create_server(("127.0.0.1", 0)) as server, tempfile.NamedTemporaryFile("w") as file:
         file.write(nonce)
         file.flush()
+        os.chmod(file.name, 0o644)  # so that its mode is not what protects it
         program = PROGRAM.format(
-            file=file.name,
+            files=[file.name, os.path.abspath(__file__)],
             port=server.getsockname()[1],
             neighbor=os.path.join(os.path.dirname(os.__file__), "tunesmith-probe"),
             nonce=nonce,
