@@ -169,10 +169,13 @@ HOSTILE = {
 
 
 # The items of scorers that do not take any answer.
+CHECKED = {"checker": {"instructions": [{"id": "own:one_of", "options": ["yes"]}]}}
 SUITED = {
     "tool_call": item(EXPECTED, "tool_calls"),
     "refusal": item("refuse", "refusal"),
     "label": {"choices": ["7", "8"], **item("7", "label")},
+    "ifeval_strict": CHECKED,
+    "ifeval_loose": CHECKED,
 }
 
 
@@ -183,5 +186,5 @@ def test_hostile_text_neither_hangs_nor_crashes(scorer, name):
     began = time.monotonic()
     value, explanation, *_ = function(SUITED.get(scorer, item("7")), HOSTILE[name])
     assert time.monotonic() - began < 3
-    # What says nothing declines to answer.
-    assert value in ((0.0, 1.0) if scorer == "refusal" else (0.0,)) and len(explanation) < 400
+    # What says nothing declines to answer, and words are only counted.
+    assert (value == 0.0 or scorer in ("refusal", "words")) and len(explanation) < 400

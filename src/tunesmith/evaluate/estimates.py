@@ -7,6 +7,7 @@ from statistics import fmean
 from tunesmith.errors import EvaluateError
 from tunesmith.types import Sample
 from tunesmith.verify import Item
+from tunesmith.verify.instructions import Mode, judged
 from tunesmith.verify.labels import read_label
 
 
@@ -56,12 +57,29 @@ def _f1(label: str, pairs: Sequence[tuple[str, str | None]]) -> float:
     return 2 * hits / (2 * hits + wrong)
 
 
+def instruction_facts(items: Sequence[Item], samples: Sequence[Sample]) -> dict[str, float]:
+    """IFEval's four figures: the shares of prompts and of instructions that are followed, strictly and loosely.
+
+    Their gap on prompts marks answers with a preamble, a closing line or asterisks that nobody asked for.
+    """
+    records = {item.id: item.record for item in items}
+    facts: dict[str, float] = {}
+    modes: tuple[Mode, ...] = ("strict", "loose")
+    for mode in modes:
+        verdicts = [judged(records[sample.item_id], sample.completion, mode) for sample in samples]
+        facts[f"prompt_{mode}"] = fmean(each.all_followed for each in verdicts)
+        facts[f"instruction_{mode}"] = fmean(seen.followed for each in verdicts for seen in each.findings)
+    return facts | {"prompt_gap": facts["prompt_loose"] - facts["prompt_strict"]}
+
+
 def facts_of(items: Sequence[Item], samples: Sequence[Sample], judge: str) -> Mapping[str, float]:
     """Figures of a whole task that are no mean over items."""
     from tunesmith.evaluate.prices import text_facts
 
     if judge == "bits_per_byte":
         return text_facts(items, samples)
+    if judge in ("ifeval_strict", "ifeval_loose"):
+        return instruction_facts(items, samples)
     if all(item.answer.get("type") == "label" and item.choices for item in items):
         return label_facts(items, samples)
     return {}

@@ -1,4 +1,4 @@
-"""The built-in scorers: `exact`, `contains`, `number`, `tool_call`, `label`.
+"""The built-in scorers, listed in `BUILT_IN`.
 
 Each is `score(item, completion) -> (value, explanation)`: 1.0 or 0.0 and one short sentence; a third value names the
 rule that decided, where there are several. They raise SkippedError where this machine cannot judge. They read
@@ -15,6 +15,7 @@ from typing import Any
 from tunesmith.errors import EvaluateError
 from tunesmith.verify.abstention import abstention
 from tunesmith.verify.calls import tool_call
+from tunesmith.verify.instructions.scorers import ifeval_loose, ifeval_strict
 from tunesmith.verify.labels import label
 from tunesmith.verify.refusals import refusal
 
@@ -88,6 +89,8 @@ BUILT_IN: Mapping[str, tuple[Scorer, int]] = {
     "abstention": (abstention, 1),
     "words": (words, 1),
     "label": (label, 1),
+    "ifeval_strict": (ifeval_strict, 1),
+    "ifeval_loose": (ifeval_loose, 1),
 }
 
 
