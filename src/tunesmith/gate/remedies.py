@@ -16,7 +16,7 @@ TEACHES_MORE = (
     "a higher learning rate (train.learning_rate)",
 )
 FITS_TAX = (
-    ("length", "training answers whose length is that of the answers you want"),
+    ("verbosity", "training answers whose length is that of the answers you want"),
     ("refusal", "training data with harmless requests that sound dangerous, answered"),
     ("compliance", "training data with harmful requests, declined"),
     ("repet", "training answers that end with their stop token (tunesmith lint names those that do not)"),
