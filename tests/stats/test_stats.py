@@ -199,13 +199,27 @@ def test_items_needed_without_flips_is_the_rule_of_three_and_none_at_the_boundar
 
 @given(st.floats(0, 0.5), st.integers(10, 5000))
 def test_smallest_margin_is_the_inverse_of_items_needed(discordance, n):
-    margin = stats.smallest_provable_margin(discordance, n)
+    margin = stats.smallest_provable_margin(discordance, n, span=1.0)
     assert stats.items_needed(discordance, margin * (1 + 1e-9)) <= n
+    margin = stats.smallest_paired_margin(discordance, n)
+    assert stats.paired_items_needed(discordance / 2, discordance / 2, -margin * (1 + 1e-9)) <= n
+    assert margin < 1e-6 or stats.paired_items_needed(discordance / 2, discordance / 2, -margin * 0.999) > n
 
 
-def test_smallest_provable_margin_of_300_items():
+def test_smallest_margins_of_300_items():
     assert stats.smallest_provable_margin(0.01, 300) == pytest.approx(0.0144, abs=1e-4)
-    assert stats.smallest_provable_margin(0.0, 300) == pytest.approx(0.0099, abs=1e-4)
+    assert stats.smallest_paired_margin(0.01, 300) == pytest.approx(0.0199, abs=1e-4)
+    assert stats.smallest_paired_margin(0.0, 300) == pytest.approx(0.0099, abs=1e-4)
+
+
+@pytest.mark.parametrize(("discordance", "margin"), [(0.05, 0.03), (0.1, 0.05), (0.2, 0.05), (0.05, 0.02)])
+def test_the_items_needed_give_the_power_that_they_promise(discordance, margin):
+    n = stats.paired_items_needed(discordance / 2, discordance / 2, -margin)
+    drawn = np.random.default_rng(7).multinomial(n, [discordance / 2, discordance / 2, 1 - discordance], 5000)
+    cells, counts = np.unique(drawn[:, :2], axis=0, return_counts=True)
+    passes = [stats.paired_interval(int(lost), int(gained), n, 0.9)[0] > -margin for lost, gained in cells]
+    assert counts[np.array(passes)].sum() / 5000 == pytest.approx(0.8, abs=0.03)
+    assert n >= stats.items_needed(discordance, margin)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from tunesmith.gate import GateConfig
 
 Decision = tuple[Outcome, Sequence[float]]
-"""The outcome, and how far the gain lies from each boundary whose crossing would settle an open question."""
+"""The outcome, and the boundaries of the gain whose crossing would settle an open question."""
 
 
 def decide(policy: "GateConfig", seen: Evidence, pairs: Pairs, num_harms: int) -> Finding:
     """The finding of one line. The p-value of a harm is Holm-adjusted already, over `num_harms` lines."""
     num_used = None
-    outcome, distances = {"improve": _improve, "keep": _keep, "alarm": _alarm}[seen.question](seen, policy.confidence)
+    outcome, boundaries = {"improve": _improve, "keep": _keep, "alarm": _alarm}[seen.question](seen, policy.confidence)
     if policy.early_stop and seen.question != "alarm" and seen.harm != "both" and _is_bounded(pairs):
         stop = early_stop(seen, pairs, policy.confidence, num_harms)
         outcome = {"above": "PASS", "below": "FAIL", None: "INCONCLUSIVE"}[stop.settled]  # type: ignore[assignment]
         num_used = stop.num_used
-    num_needed = _num_needed(policy, seen, distances) if outcome == "INCONCLUSIVE" else None
+    num_needed = _num_needed(policy, seen, boundaries) if outcome == "INCONCLUSIVE" else None
     return Finding(
         task=seen.task,
         question=seen.question,
@@ -89,7 +89,7 @@ def _improve(seen: Evidence, confidence: float) -> Decision:
         return "PASS", ()
     if seen.is_large_enough and seen.most < seen.margin:
         return "FAIL", ()
-    return "INCONCLUSIVE", [abs(seen.gain - seen.margin)]
+    return "INCONCLUSIVE", [seen.margin]
 
 
 def _keep(seen: Evidence, confidence: float) -> Decision:
@@ -100,7 +100,8 @@ def _keep(seen: Evidence, confidence: float) -> Decision:
     if _harm_is_shown(seen, confidence):
         return "FAIL", ()
     # Settled by whichever comes first: the margin ruled out, or the loss shown.
-    return "INCONCLUSIVE", [seen.gain + seen.margin, -seen.gain - seen.harm_from]
+    reachable = [-seen.margin] if seen.gain > -seen.margin else []
+    return "INCONCLUSIVE", reachable + ([-seen.harm_from] if seen.gain < -seen.harm_from else [])
 
 
 def _alarm(seen: Evidence, confidence: float) -> Decision:
@@ -114,9 +115,9 @@ def _harm_is_shown(seen: Evidence, confidence: float) -> bool:
     return is_shown and (not seen.is_widened or seen.most < -seen.harm_from)
 
 
-def _num_needed(policy: "GateConfig", seen: Evidence, distances: Sequence[float]) -> int | None:
+def _num_needed(policy: "GateConfig", seen: Evidence, boundaries: Sequence[float]) -> int | None:
     """More items than there are now, in any case: the present ones did not settle it."""
-    counts = [stats.items_needed(seen.variance, distance, policy.confidence, span=seen.span) for distance in distances]
+    counts = [seen.num_needed(boundary, policy.confidence) for boundary in boundaries]
     known = [count for count in counts if count is not None]
     fewest = seen.num_items + 1 if seen.is_large_enough else MIN_CONTINUOUS_ITEMS
     return max(min(known), fewest) if known else None

@@ -40,8 +40,8 @@ class Evidence:
     """The paired comparison of one task under one question, before it is judged.
 
     `margin` is the smallest gain, the largest loss, or the smallest harm that alarms; `p_value` that of "got better"
-    or of a harm beyond `harm_from`; `variance` that of one item's difference, swollen by clusters and noise; `span` how
-    far an item may change unseen (0.0 where many items changed, so that their spread is known).
+    or of a harm beyond `harm_from`; `variance` that of one item's difference, `effect` by how much clusters and noise
+    swell it; `span` how far an item may change unseen (0.0 where many items changed, so that their spread is known).
     """
 
     task: str
@@ -63,6 +63,7 @@ class Evidence:
     lost_items: tuple[str, ...]
     gained_items: tuple[str, ...]
     variance: float
+    effect: float
     span: float
 
     @property
@@ -88,8 +89,22 @@ class Evidence:
 
     def resolvable(self, confidence: float) -> float:
         """The smallest harm that these items could rule out where there is none."""
-        smallest = stats.smallest_provable_margin(self.variance, self.num_items, confidence, span=self.span)
-        return min(smallest, 1.0) if self.is_binary else smallest
+        independent = self.num_items / self.effect
+        if not self.is_binary:
+            return stats.smallest_provable_margin(self.variance, independent, confidence, span=self.span)
+        discordance = (len(self.lost_items) + len(self.gained_items)) / self.num_items
+        return stats.smallest_paired_margin(discordance, independent, confidence)
+
+    def num_needed(self, boundary: float, confidence: float) -> int | None:
+        """How many items would tell the gain from a boundary, if it is the true one."""
+        if self.is_binary:
+            lost, gained = (len(each) / self.num_items for each in (self.lost_items, self.gained_items))
+            if self.harm == "both" and self.difference > 0:
+                lost, gained = gained, lost
+            count = stats.paired_items_needed(lost, gained, boundary, confidence)
+        else:
+            count = stats.items_needed(self.variance, abs(self.gain - boundary), confidence, span=self.span)
+        return None if count is None else math.ceil(count * self.effect)
 
 
 def _gain(harm: Harm, value: float) -> float:
@@ -125,6 +140,7 @@ def weigh(line: Line, pairs: Pairs, confidence: float) -> Evidence:
         lost_items=worse,
         gained_items=better,
         variance=seen.variance,
+        effect=seen.effect,
         span=seen.span,
     )
 
@@ -137,9 +153,10 @@ class _Oriented:
         self.gains: Scores = pairs.after - pairs.before
         self.codes = pairs.codes
         self.flips = stats.flips(pairs.before, pairs.after, pairs.codes)
-        effect = stats.design_effect(self.gains, pairs.codes)
-        spread = float(self.gains.var(ddof=0 if pairs.is_binary else 1))
-        self.variance = effect * spread + pairs.noise
+        self.variance = float(self.gains.var(ddof=0 if pairs.is_binary else 1))
+        self.effect = stats.design_effect(self.gains, pairs.codes)
+        if pairs.noise and self.variance:
+            self.effect += pairs.noise / self.variance
         both = np.concatenate([pairs.before, pairs.after])
         full = 1.0 if pairs.is_binary else float(both.max() - both.min())
         few = pairs.is_binary or stats.num_changed(self.gains, pairs.codes) < stats.FEW_CHANGES

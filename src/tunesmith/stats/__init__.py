@@ -45,7 +45,12 @@ from tunesmith.stats.passfail import (
 )
 from tunesmith.stats.resamples import Split, pass_at_k, variance_split
 from tunesmith.stats.seeds import SeedNoise, seed_noise
-from tunesmith.stats.sizes import items_needed, smallest_provable_margin
+from tunesmith.stats.sizes import (
+    items_needed,
+    paired_items_needed,
+    smallest_paired_margin,
+    smallest_provable_margin,
+)
 
 __all__ = [
     "FEWEST_CLUSTERS",
@@ -73,10 +78,12 @@ __all__ = [
     "ordered_units",
     "paired_bootstrap",
     "paired_interval",
+    "paired_items_needed",
     "paired_mean_interval",
     "paired_t_p",
     "pass_at_k",
     "seed_noise",
+    "smallest_paired_margin",
     "smallest_provable_margin",
     "standard_error",
     "stop_early",

@@ -46,15 +46,20 @@ def tango_z(lost: float, gained: float, n: float, delta0: float) -> float:
     (1998), Statistics in Medicine 17:891-908, with the closed form of the restricted estimate of the chance
     to be lost.
     """
-    a = 2 * n
-    b = -(lost + gained) + (2 * n - gained + lost) * delta0
-    c = -lost * delta0 * (1 - delta0)
-    share_lost = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
-    variance = n * (2 * share_lost + delta0 * (1 - delta0))
+    variance = n * restricted_variance(lost / n, gained / n, delta0)
     distance = gained - lost - n * delta0
     if variance <= 1e-12 * n:
         return 0.0 if abs(distance) < 1e-9 * n else math.copysign(math.inf, distance)
     return distance / math.sqrt(variance)
+
+
+def restricted_variance(lost: float, gained: float, delta0: float) -> float:
+    """The variance of one item's difference if the true difference is `delta0`, from shares lost and gained: Tango's
+    restricted maximum likelihood estimate."""
+    b = -(lost + gained) + (2 - gained + lost) * delta0
+    c = -lost * delta0 * (1 - delta0)
+    share_lost = (math.sqrt(max(b * b - 8 * c, 0.0)) - b) / 4
+    return 2 * share_lost + delta0 * (1 - delta0)
 
 
 def tango_interval(lost: float, gained: float, n: float, confidence: float = 0.95) -> Interval:
