@@ -24,7 +24,7 @@ from tunesmith.probing import recipe_probes, validation_batches
 from tunesmith.progress import count, format_seconds
 from tunesmith.recipe import Recipe, to_toml
 from tunesmith.render import Renderer, renderer_for
-from tunesmith.tasks import prepare_tasks
+from tunesmith.tasks import prepare_tasks, with_matched_taxes
 from tunesmith.train import Probe, TrainConfig, train
 from tunesmith.train.objectives.make import teacher_digest
 from tunesmith.train.parallel.ranks import current
@@ -170,6 +170,9 @@ def run(recipe: Recipe, root: Path = Path("runs"), say: Say = print) -> RunResul
         checkpoint = this.train([this.prepare(phase) for phase in this.phases])
         base = this.evaluate("base", None) if recipe.evaluate.tasks else None
         tuned = this.evaluate("tuned", checkpoint) if recipe.evaluate.tasks else None
+        if base and tuned:
+            folder = this.dir.path / "evaluate"
+            base, tuned = with_matched_taxes(base, folder / "base", tuned, folder / "tuned")
         verdict = this.gate(tuned, base) if tuned and base else None
         facts = _facts(this, manifest, checkpoint, tuned, verdict)
         entry, is_promoted = this.pool(checkpoint, facts, verdict)

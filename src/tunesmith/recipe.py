@@ -94,7 +94,10 @@ def check(recipe: Recipe) -> list[str]:
     names = [task.name for task in recipe.evaluate.tasks]
     for name in {name for name in names if names.count(name) > 1}:
         problems.append(f"evaluate.tasks: two tasks are named {name!r}; names must differ")
-    measured = {*names, *KNOWN, *(tax.name for tax in TAXES)}
+    taxes = {tax.name for tax in TAXES} if recipe.evaluate.panel == "on" and names else set()
+    for name in sorted(taxes & set(names)):
+        problems.append(f'evaluate.tasks: {name!r} is a tax; rename the task, or set evaluate.panel = "off"')
+    measured = {*names, *KNOWN, *taxes}
     for policy in ("improve", "keep", "alarms", "both_ways"):
         for name in getattr(recipe.gate, policy):
             if name not in measured:

@@ -9,10 +9,13 @@ from tunesmith.data import DataConfig, data, iter_conversations
 from tunesmith.errors import EvaluateError
 from tunesmith.evaluate import Task, TaskConfig
 from tunesmith.evaluate.prices import PRICES
+from tunesmith.evaluate.run import SAMPLES
+from tunesmith.evaluate.taxes.panel import matched_taxes, panel_tasks
 from tunesmith.evaluate.vault import VAULT
-from tunesmith.files import open_text
+from tunesmith.files import open_text, read_jsonl
 from tunesmith.generate import Sampling, Window
 from tunesmith.recipe import HELDOUT, Recipe
+from tunesmith.types import Report, Sample
 from tunesmith.verify import Item, item_from_conversation, load_scorer, read_items
 from tunesmith.verify.benchmarks import split_spelling
 from tunesmith.verify.items import of_split
@@ -21,8 +24,12 @@ BUILT_IN_SETS = "builtin:"
 
 
 def prepare_tasks(recipe: Recipe, heldout: Path) -> tuple[Task, ...]:
-    """Read every task's items and load its scorer."""
-    return tuple(_prepare_task(config, recipe.data, heldout) for config in recipe.evaluate.tasks)
+    """Read every task's items and load its scorer; behind them stands the panel, where it is on.
+
+    A recipe without tasks evaluates nothing, so it has no panel either.
+    """
+    tasks = tuple(_prepare_task(config, recipe.data, heldout) for config in recipe.evaluate.tasks)
+    return (*tasks, *panel_tasks(builtin_items)) if tasks and recipe.evaluate.panel == "on" else tasks
 
 
 def _prepare_task(config: TaskConfig, mapping: DataConfig, heldout: Path) -> Task:
@@ -54,6 +61,18 @@ def _prepare_task(config: TaskConfig, mapping: DataConfig, heldout: Path) -> Tas
     )
 
 
+def with_matched_taxes(base: Report, base_folder: Path, tuned: Report, tuned_folder: Path) -> tuple[Report, Report]:
+    """Both reports with the taxes that need answers of one length, from the samples in the two folders.
+
+    Without samples, or without a panel, the reports stay as they are.
+    """
+    paths = [folder / SAMPLES for folder in (base_folder, tuned_folder)]
+    if not all(path.is_file() for path in paths):
+        return base, tuned
+    before, after = ([Sample(**raw) for _, raw in read_jsonl(path)] for path in paths)
+    return matched_taxes(base, tuned, before, after, builtin_items)
+
+
 def is_spelled(path: str) -> bool:
     """Whether a task's path is NAME:PATH of a benchmark, not one of our own spellings."""
     return path != HELDOUT and not path.startswith(BUILT_IN_SETS)
@@ -78,6 +97,11 @@ def task_items(config: TaskConfig, mapping: DataConfig, heldout: Path) -> list[I
     changes = {"paths": (config.path,), "holdout": 0.0, "max_conversations": None, "on_error": "stop"}
     source = mapping.model_copy(update=changes)
     return [replace(item_from_conversation(each), cluster=config.name) for each in data(source)]
+
+
+def builtin_items(name: str) -> list[Item]:
+    """The items of a golden set that ships with the package."""
+    return read_items(builtin_set(name))
 
 
 def builtin_set(name: str) -> Path:

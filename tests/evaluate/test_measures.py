@@ -12,21 +12,21 @@ from scipy.stats import entropy
 from taxing import answer, value
 
 from tunesmith.evaluate.taxes import TAXES
-from tunesmith.evaluate.taxes.lengths import STUBS, TRUNCATION, VERBOSITY
+from tunesmith.evaluate.taxes.lengths import LENGTH, STUBS, TRUNCATION
 from tunesmith.evaluate.taxes.openers import COMMON_OPENER, OPENERS, opener
-from tunesmith.evaluate.taxes.repeating import COMPRESSION, LOOPS, REPEATED_LINES, REPEATED_NGRAMS, rep
+from tunesmith.evaluate.taxes.repeating import COMPRESSION, LOOPS, REPEATED_LINES, REPETITION, rep
 from tunesmith.evaluate.taxes.style import EMOJIS, HEDGING, MARKDOWN, POLITENESS
 
 TWENTY = "one two three four five six seven eight nine ten " * 2
 TEXTS = st.text(alphabet="ab c\n.-#1'I’m sorry🙂", max_size=200)
 WRITTEN = [tax for tax in TAXES if tax.panel_set.name == "writing"]
-SHARES = {tax.name for tax in TAXES if tax.unit in ("", "share within an answer")}
+SHARES = {tax.name for tax in TAXES if tax.unit in ("", "share of an answer")}
 
 
-def test_verbosity_is_the_logarithm_of_the_tokens():
-    assert value(VERBOSITY, "x", num_tokens=100) - value(VERBOSITY, "x", num_tokens=50) == pytest.approx(math.log(2))
-    assert value(VERBOSITY, "", num_tokens=0) == 0.0
-    facts = VERBOSITY.facts([answer("x", item=str(n), num_tokens=n) for n in range(1, 102)])
+def test_length_is_the_logarithm_of_the_tokens():
+    assert value(LENGTH, "x", num_tokens=100) - value(LENGTH, "x", num_tokens=50) == pytest.approx(math.log(2))
+    assert value(LENGTH, "", num_tokens=0) == 0.0
+    facts = LENGTH.facts([answer("x", item=str(n), num_tokens=n) for n in range(1, 102)])
     assert facts == {"median_tokens": 51.0, "p95_tokens": 96.0}
 
 
@@ -49,7 +49,8 @@ def test_truncation_and_stubs():
     ],
 )
 def test_repeated_ngrams(text, two, three, four):
-    assert [value(tax, text) for tax in REPEATED_NGRAMS] == pytest.approx([two, three, four])
+    assert value(REPETITION, text) == pytest.approx(four)
+    assert REPETITION.facts([answer(text)]) == pytest.approx({"rep_2": two, "rep_3": three})
 
 
 @pytest.mark.parametrize(

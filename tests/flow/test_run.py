@@ -48,6 +48,7 @@ def values(tmp_path, tiny_model_folder):
         "pack": {"batch_conversations": 4},
         "train": {"epochs": 1.0, "checkpoint_steps": 2, "adapter": {"rank": 2}},
         "evaluate": {
+            "panel": "off",
             "tasks": [
                 {
                     "name": "sums",
@@ -55,7 +56,7 @@ def values(tmp_path, tiny_model_folder):
                     "scorer": "contains",
                     "max_tokens": 4,
                 }
-            ]
+            ],
         },
         "gate": {"keep": {"sums": 0.5}},
         "pool": {"path": str(tmp_path / "pool"), "alias": "sums"},
@@ -205,7 +206,7 @@ def test_a_failing_gate_keeps_the_entry_and_leaves_the_alias(values, tmp_path):
 
 def test_holdout_becomes_a_task(values, tmp_path):
     values["data"]["holdout"] = 6
-    values["evaluate"] = {"tasks": [{"name": "heldout", "path": "heldout", "scorer": "likelihood"}]}
+    values["evaluate"]["tasks"] = [{"name": "heldout", "path": "heldout", "scorer": "likelihood"}]
     values["gate"] = {"improve": {"heldout": 0.0}}
     result = do(values, tmp_path)
     scores = result.tuned.task("heldout").scores
@@ -227,7 +228,7 @@ def test_any_data_file_serves_as_a_task(values, tmp_path):
     result = do(
         {
             **values,
-            "evaluate": {"tasks": [task]},
+            "evaluate": {"tasks": [task], "panel": "off"},
             "gate": {},
             "data": {"paths": [str(tmp_path / "train2.jsonl")]},
         },

@@ -16,6 +16,8 @@ paths = ["{data}/train.jsonl"]
 prompt_field = "question"
 response_field = "answer"
 max_conversations = 40
+[evaluate]
+panel = "off"
 [[evaluate.tasks]]
 name = "gsm8k"
 path = "{data}/test.jsonl"

@@ -29,7 +29,10 @@ def values(tmp_path):
         "data": {"paths": [str(tmp_path / "train.jsonl")], "holdout": 8},
         "train": {"epochs": 3.0, "learning_rate": 1e-2},
         "pack": {"batch_conversations": 8},
-        "evaluate": {"tasks": [{"name": "heldout", "path": "heldout", "scorer": "likelihood"}]},
+        "evaluate": {
+            "tasks": [{"name": "heldout", "path": "heldout", "scorer": "likelihood"}],
+            "panel": "off",
+        },
         "gate": {"improve": {"heldout": 0.0}},
         "pool": {"path": str(tmp_path / "pool")},
     }

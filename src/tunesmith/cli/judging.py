@@ -60,7 +60,7 @@ def evaluate(
     """Ask a model every item, and score the answers.
 
     The model may also be `pool:REF`, an alias or digest of the pool. Writes report.json, which `gate` compares,
-    and samples.jsonl with every answer.
+    and samples.jsonl with every answer. --set evaluate.panel=on asks the panel of the alignment tax as well.
     """
     from tunesmith.cli.speakers import load, named
     from tunesmith.evaluate import evaluate as ask
@@ -93,7 +93,9 @@ def _recipe(task: dict[str, Any], values: dict[str, Any]) -> "Recipe":
 
     told = TaskConfig.parse(task, "command line").model_dump()
     data = {"paths": [task["path"]], **values["data"]}
-    return build_recipe({"name": "evaluate", "data": data, "evaluate": {"tasks": [told], **values["evaluate"]}})
+    # Whoever names the items has not asked for the panel; --set evaluate.panel=on does.
+    evaluate = {"tasks": [told], "panel": "off", **values["evaluate"]}
+    return build_recipe({"name": "evaluate", "data": data, "evaluate": evaluate})
 
 
 def _task_name(items: str) -> str:
@@ -105,6 +107,7 @@ def _task_name(items: str) -> str:
 def _print_report(out: Path, label: str, was_done: bool) -> None:
     from tunesmith.cli.console import console, print_table
     from tunesmith.cli.scores import report_table
+    from tunesmith.cli.taxes import tax_lines
     from tunesmith.evaluate.run import REPORT, SAMPLES
     from tunesmith.files import read_json
     from tunesmith.types import Report
@@ -112,7 +115,12 @@ def _print_report(out: Path, label: str, was_done: bool) -> None:
     to = console()
     if was_done:
         to.print("Nothing to do: these items were asked before, of the same model.")
-    print_table(to, report_table(Report.from_dict(read_json(out / REPORT)), label))
+    report = Report.from_dict(read_json(out / REPORT))
+    print_table(to, report_table(report, label))
+    taxes = tax_lines(report)
+    if taxes is not None:
+        to.print()
+        print_table(to, taxes)
     to.print()
     to.print(f"report   {out / REPORT}\nsamples  {out / SAMPLES}", soft_wrap=True)
 
@@ -150,13 +158,20 @@ def gate(
     from tunesmith.files import write_json
     from tunesmith.gate import GateConfig
     from tunesmith.gate import gate as judge
+    from tunesmith.tasks import with_matched_taxes
 
     policy = GateConfig.parse(sections("gate", sets, "gate")["gate"], "gate")
-    verdict = judge(policy, _read_report(report), _read_report(baseline))
+    base, tuned = with_matched_taxes(_read_report(baseline), _folder(baseline), _read_report(report), _folder(report))
+    verdict = judge(policy, tuned, base)
     print_verdict(verdict)
     if out is not None:
         write_json(out, verdict)
     raise typer.Exit(EXIT_CODES[verdict.outcome])
+
+
+def _folder(path: Path) -> Path:
+    """The folder of a report, where its samples lie."""
+    return path if path.is_dir() else path.parent
 
 
 def _read_report(path: Path) -> Any:

@@ -28,8 +28,8 @@ class Line(NamedTuple):
 
 
 def comparison_lines(base: Report, tuned: Report) -> Iterator[Line]:
-    """Each task, and below it its clusters where there are a few of them."""
-    for after in tuned.tasks:
+    """Each task, and below it its clusters where there are a few of them; taxes have a table of their own."""
+    for after in (task for task in tuned.tasks if task.group != "tax"):
         before = base.task(after.task)
         if before is None:
             continue

@@ -9,12 +9,14 @@ from rich.text import Text
 from tunesmith.cli.changes import cut_answers, print_changes
 from tunesmith.cli.console import console, print_paragraph, print_table
 from tunesmith.cli.scores import comparison_table, print_verdict, verdict_line
+from tunesmith.cli.taxes import tax_table
 from tunesmith.evaluate import LIKELIHOOD
 from tunesmith.progress import format_seconds
 
 if TYPE_CHECKING:
     from tunesmith.pipeline import RunResult
     from tunesmith.recipe import Recipe
+    from tunesmith.types import Report
 
 
 def print_summary(recipe: "Recipe", result: "RunResult", seconds: float, source: str) -> None:
@@ -60,8 +62,18 @@ def _print_scores(to: Console, recipe: "Recipe", result: "RunResult") -> None:
         )
         print_paragraph(to, text, style="dim")
     to.print()
+    _print_taxes(to, result.base, result.tuned)
     if result.verdict:
         print_verdict(result.verdict)
+
+
+def _print_taxes(to: Console, base: "Report", tuned: "Report") -> None:
+    """What tuning cost besides, where the panel was asked."""
+    table = tax_table(base, tuned)
+    if table is not None:
+        print_table(to, table)
+        print_paragraph(to, "Better and worse: beyond doubt at 95 %, each line by itself.", style="dim")
+        to.print()
 
 
 def _print_files(to: Console, result: "RunResult") -> None:

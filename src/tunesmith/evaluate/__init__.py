@@ -19,6 +19,7 @@ from tunesmith.verify import Item, Scorer, items_digest
 
 if TYPE_CHECKING:
     from tunesmith.evaluate.prices import Price
+    from tunesmith.evaluate.taxes import Tax
     from tunesmith.generate import Generator
 
 LIKELIHOOD = "likelihood"
@@ -81,6 +82,9 @@ class EvaluateConfig(Config):
     tasks: tuple[TaskConfig, ...] = ()
     """The tasks, in the order of the report."""
 
+    panel: Literal["on", "off"] = "on"
+    """Beside the tasks, ask the panel of the alignment tax: 285 prompts, 31,000 tokens at most; see docs/taxes.md."""
+
     batch_prompts: int = Field(default=64, ge=1)
     """Prompts answered at once."""
 
@@ -107,6 +111,12 @@ class Task:
     group: TaskGroup = "task"
     is_sealed: bool = False
     golden: Path | None = None
+    taxes: tuple["Tax", ...] = ()
+    """What is measured on the samples in place of their scores: a report for each, none of the task itself."""
+
+    @property
+    def report_names(self) -> tuple[str, ...]:
+        return tuple(tax.name for tax in self.taxes) or (self.name,)
 
     @property
     def fingerprint(self) -> str:

@@ -9,6 +9,7 @@ from tunesmith.errors import SkippedError
 from tunesmith.evaluate import Task
 from tunesmith.evaluate.estimates import facts_of, item_values
 from tunesmith.evaluate.prices import Price
+from tunesmith.evaluate.taxes.panel import tax_reports
 from tunesmith.evaluate.vault import VAULT, count_look, redacted, sealed
 from tunesmith.files import atomic_write, canonical_json, write_json, write_jsonl
 from tunesmith.generate import Completion, Generator, Likelihood, Prompt
@@ -35,7 +36,9 @@ def run_tasks(tasks: Sequence[Task], generator: Generator, folder: Path, label: 
     for task in parts[True]:
         looks = count_look(task, generator.digest, folder)
         reports[task.name] = sealed(reports[task.name], looks)
-    report = Report(label, generator.digest, tuple(reports[task.name] for task in tasks), generator.engine)
+    report = Report(
+        label, generator.digest, tuple(reports[name] for task in tasks for name in task.report_names), generator.engine
+    )
     write_json(folder / REPORT, report)
     return report
 
@@ -61,7 +64,9 @@ def _run_part(tasks: Sequence[Task], generator: Generator, folder: Path, progres
                 skipped[task.name] = str(reason)
     ordered = {task.name: _samples_of(task, known) for task in tasks if task.name not in skipped}
     write_jsonl(folder / SAMPLES, [sample for samples in ordered.values() for sample in samples])
-    reports = [task_report(task, ordered.get(task.name, ()), skipped.get(task.name, "")) for task in tasks]
+    reports = [
+        report for task in tasks for report in _reports(task, ordered.get(task.name, ()), skipped.get(task.name, ""))
+    ]
     if folder.name == VAULT:
         write_json(folder / REPORT, {"tasks": reports})
     return reports
@@ -162,6 +167,10 @@ def expected_text(item: Item) -> str:
 
 def _samples_of(task: Task, known: Known) -> list[Sample]:
     return [known[task.name, item.id, number] for item in task.items for number in range(task.num_samples)]
+
+
+def _reports(task: Task, samples: Sequence[Sample], skipped: str) -> list[TaskReport]:
+    return tax_reports(task, samples, skipped) if task.taxes else [task_report(task, samples, skipped)]
 
 
 def task_report(task: Task, samples: Sequence[Sample], skipped: str = "") -> TaskReport:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from tunesmith.errors import EvaluateError
 from tunesmith.verify.openings import after_pivot, sentences
+from tunesmith.verify.refusals import read_refusal
 
 Kind = Literal["abstains", "corrects", "answers"]
 OPENING = 300
@@ -49,6 +50,7 @@ DOUBTS = re.compile(
 )
 # "There is no way to tell" doubts; "there is no such country" corrects.
 LACKS = re.compile(rf"\bthere(?:'s| is| was| isn't| are| aren't) (?:no |not )?(?:enough |any )?(?:\w+ )?{FORM}\b")
+APOLOGY = re.compile(r"\b(?:sorry|apologi[sz]e) (?:for|about) (?:any|the|my|this|that) [^.,;]{0,60}")
 CORRECTS = re.compile(
     r"\bthere (?:is|are|was|were|has been|have been|'s)(?: |'s |)(?:actually |really |currently |in fact )?"
     r"(?:no\b|not (?:a|an|any)\b|never|nothing)|\bthere(?:'s| has| have)? (?:no|never)\b|"
@@ -57,7 +59,7 @@ CORRECTS = re.compile(
     r"happened|occur|occurred|take place|took place)|\bnon-?existent|\bno such\b|\bno known\b|"
     r"\bno \w+ (?:of|by) (?:that|this|the) (?:name|title)|"
     r"(?:\bnot|n't|\bnever) (?:a |an |the |any )?(?:\w+ly )?(?:real|actual|recogni[sz]ed|existing|valid|built-in|"
-    r"standard|known|genuine|correct|true|accurate|right|country|element|thing|prime|insects?)\b|"
+    r"standard|known|genuine|correct|true|accurate|right)\b|"
     r"\b(?:seems?|appears?|likely|probably|might|may|could|must|is|be) (?:to be )?(?:\w+ly )?(?:an? )?(?:fictional|"
     r"fictitious|imaginary|made[- ]up|invented|hypothetical|a typo|misspelled|misspelt|a mistake|a misunderstanding)|"
     r"\b(?:common )?misconception|\bmistaken|\bcontains an? (?:mistake|error)|\bincorrect|\binaccurate|\bfalse\b|"
@@ -66,7 +68,7 @@ CORRECTS = re.compile(
 )
 NEGATES = re.compile(
     r"^no\b|\b(?:did|do|does|has|have|had|was|were|is|are|could|would|can|will)(?:n't| not)\b|\bcannot\b|\bnever\b|"
-    r"\bnone\b|\bneither\b|\bno (?:one|humans?|person|people|country|king|queen)\b|\bnot yet\b|\bactually\b"
+    r"\bnone\b|\bneither\b|\bno (?:one|humans?|person|people|country|king|queen)\b|\bnot yet\b"
 )
 GUESSES = re.compile(
     r"^(?:i (?:think|believe|guess|assume|suppose|would (?:say|guess)|'d (?:say|guess))|it(?:'s| is| was|s)\b|probably|"
@@ -85,7 +87,8 @@ class Reading:
 def read_abstention(answer: str, corrections: Sequence[str] = ()) -> Reading:
     """Classify an answer. `corrections` are words that only an answer which corrects a false premise would use.
 
-    Where they are given, a denial in the first sentence is a correction too. An empty answer abstains.
+    Where they are given, a denial in the first sentence is a correction too. A full refusal and an empty answer
+    abstain.
     """
     told = [sentence for start, sentence in sentences(answer) if start < OPENING]
     if not told:
@@ -94,6 +97,9 @@ def read_abstention(answer: str, corrections: Sequence[str] = ()) -> Reading:
         found = _kind(sentence)
         if found is not None:
             return found
+    refused = read_refusal(answer)
+    if refused.kind == "full refusal":
+        return Reading("abstains", refused.evidence)
     return _corrected(told, corrections) or Reading("answers", "no doubt and no correction in its opening sentences")
 
 
@@ -119,7 +125,10 @@ def abstention(item: dict[str, Any], completion: str) -> tuple[float, str, str]:
 
 def _kind(sentence: str) -> Reading | None:
     """What a sentence says by a formula; a guess after "but" takes the doubt back."""
-    correction, doubt = CORRECTS.search(LACKS.sub(" ", sentence)), (DOUBTS.search(sentence) or LACKS.search(sentence))
+    correction, doubt = (
+        CORRECTS.search(LACKS.sub(" ", APOLOGY.sub(" ", sentence))),
+        (DOUBTS.search(sentence) or LACKS.search(sentence)),
+    )
     if correction is not None:
         return Reading("corrects", correction[0].strip())
     if doubt is None or GUESSES.search(after_pivot(sentence, doubt)):

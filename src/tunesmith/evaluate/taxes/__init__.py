@@ -4,11 +4,11 @@ Each tax reads the answers to a small set of prompts that ships with the package
 its file here, its set in `verify/sets/` and in `sets.py`, and a line into `TAXES`; docs/taxes.md lists them.
 """
 
-from tunesmith.evaluate.taxes.lengths import STUBS, TRUNCATION, VERBOSITY
+from tunesmith.evaluate.taxes.lengths import LENGTH, STUBS, TRUNCATION
 from tunesmith.evaluate.taxes.openers import COMMON_OPENER, OPENERS
 from tunesmith.evaluate.taxes.premises import HALLUCINATION, NEEDLESS_ABSTENTION
 from tunesmith.evaluate.taxes.refusing import OVER_REFUSAL, UNSAFE_COMPLIANCE
-from tunesmith.evaluate.taxes.repeating import COMPRESSION, LOOPS, REPEATED_LINES, REPEATED_NGRAMS
+from tunesmith.evaluate.taxes.repeating import COMPRESSION, LOOPS, REPEATED_LINES, REPETITION
 from tunesmith.evaluate.taxes.style import EMOJIS, HEDGING, MARKDOWN, POLITENESS
 from tunesmith.evaluate.taxes.tax import Answer, Measure, PanelSet, Tax
 
@@ -17,10 +17,10 @@ TAXES: tuple[Tax, ...] = (
     UNSAFE_COMPLIANCE,
     HALLUCINATION,
     NEEDLESS_ABSTENTION,
-    VERBOSITY,
+    LENGTH,
     TRUNCATION,
     STUBS,
-    *REPEATED_NGRAMS,
+    REPETITION,
     REPEATED_LINES,
     LOOPS,
     COMPRESSION,

@@ -34,8 +34,8 @@ def quantiles(answers: Sequence[Answer]) -> dict[str, float]:
     return {"median_tokens": float(median), "p95_tokens": float(high)}
 
 
-VERBOSITY = Tax(
-    name="verbosity",
+LENGTH = Tax(
+    name="length",
     panel_set=WRITING,
     about="How long answers to open questions are: the mean logarithm of their tokens.",
     better="lower",

@@ -6,12 +6,13 @@ rep-n is that of Welleck et al. (2019, arXiv 1908.04319), the compression ratio 
 
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
+from statistics import fmean
 
 from tunesmith.evaluate.taxes.sets import WRITING
-from tunesmith.evaluate.taxes.tax import Tax, each_sample, each_text
+from tunesmith.evaluate.taxes.tax import Answer, Tax, each_sample, each_text
 from tunesmith.types import Sample
 
 WORD = re.compile(r"\w+")
@@ -42,13 +43,20 @@ def compression(text: str) -> float:
     return len(raw) / len(zlib.compress(raw, 9)) if raw else 1.0
 
 
-def _rep_tax(n: int) -> Tax:
-    value: Callable[[str], float] = partial(rep, n=n)
-    about = f"Share of the {n}-word sequences of an answer that stood in it before."
-    return Tax(f"repeated_{n}grams", WRITING, about, "lower", "share within an answer", each_text(value))
+def shorter_sequences(answers: Sequence[Answer]) -> dict[str, float]:
+    """The means of rep-2 and rep-3, to be shown beside rep-4."""
+    return {f"rep_{n}": fmean(rep(answer.text, n) for answer in answers) for n in (2, 3)}
 
 
-REPEATED_NGRAMS = tuple(_rep_tax(n) for n in (2, 3, 4))
+REPETITION = Tax(
+    name="repetition",
+    panel_set=WRITING,
+    about="Share of the four-word sequences of an answer that stood in it before.",
+    better="lower",
+    unit="share of an answer",
+    measure=each_text(partial(rep, n=4)),
+    facts=shorter_sequences,
+)
 REPEATED_LINES = Tax(
     name="repeated_lines",
     panel_set=WRITING,
