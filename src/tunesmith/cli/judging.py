@@ -41,7 +41,7 @@ def evaluate(
         typer.Option(
             "--scorer",
             metavar="S",
-            help="exact, contains, number, tool_call, likelihood, choice ..., or your own file.py:function.",
+            help="exact, contains, number, equal, tool_call, likelihood, choice ..., or your own file.py:function.",
         ),
     ] = None,
     split: Annotated[

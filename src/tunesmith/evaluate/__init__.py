@@ -37,7 +37,7 @@ class TaskConfig(Config):
     `gsm8k:PATH` and the like for your copy of a benchmark."""
 
     scorer: str | None = None
-    """exact, contains, number, tool_call, likelihood, choice, or your own function as `file.py:function`, among
+    """exact, contains, number, equal, tool_call, likelihood, choice, or your own function as `file.py:function`, among
     others; none is the benchmark's own, or exact."""
 
     split: Literal["dev", "gate", "vault"] | None = None

@@ -12,7 +12,7 @@ from tunesmith.errors import EvaluateError
 from tunesmith.generate import Continuation, Likelihood
 from tunesmith.types import Better, Message, Sample, Score, ToolCall
 from tunesmith.verify import Item
-from tunesmith.verify.scorers import cut
+from tunesmith.verify.equivalence.texts import cut
 
 
 @dataclass(frozen=True, slots=True)

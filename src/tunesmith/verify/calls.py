@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith.errors import EvaluateError
+from tunesmith.verify.equivalence.json_values import Refused, canonical, json_value
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 SHOWN_LENGTH = 120
@@ -17,13 +18,10 @@ def tool_call(item: dict[str, Any], completion: str) -> tuple[float, str]:
     text, it only checks that no call was made.
     """
     expected = _expected(item["answer"])
-    try:
-        calls, problem = _calls(completion)
-        right = sorted(map(_spelling, calls)) == sorted(map(_spelling, expected))
-    except RecursionError:
-        return 0.0, "a tool call is nested too deeply to be read."
+    calls, problem = _calls(completion)
     if problem is not None:
         return 0.0, problem
+    right = sorted(map(_spelling, calls)) == sorted(map(_spelling, expected))
     if not expected:
         return _no_call(calls)
     if not calls:
@@ -40,7 +38,16 @@ def _expected(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     calls = value if isinstance(value, list) else [value]
     if not all(isinstance(call, dict) and isinstance(call.get("name"), str) for call in calls):
         raise EvaluateError('the expected calls must be a list such as [{"name": "add", "arguments": {"a": 1}}]')
-    return calls
+    return [_as_read(call) for call in calls]
+
+
+def _as_read(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A call from an item with its numbers as `json_value` reads them, so that 0.10 is 0.1."""
+    try:
+        read: dict[str, Any] = json_value(json.dumps(call))
+    except Refused as refused:
+        raise EvaluateError(f"the expected call of {call['name']} cannot be used: {refused}") from refused
+    return read
 
 
 def _calls(completion: str) -> tuple[list[dict[str, Any]], str | None]:
@@ -51,9 +58,9 @@ def _calls(completion: str) -> tuple[list[dict[str, Any]], str | None]:
         if not closed:
             return [], f"a {OPEN} is not closed."
         try:
-            call = json.loads(body)
-        except ValueError:
-            return [], f"a tool call is not valid JSON: {_cut(body.strip())}."
+            call = json_value(body)
+        except Refused as refused:
+            return [], f"a tool call cannot be read, {refused}: {_cut(body.strip())}."
         if not isinstance(call, dict) or not isinstance(call.get("name"), str):
             return [], f"a tool call has no name: {_cut(body.strip())}."
         if not isinstance(call.get("arguments", {}), dict):
@@ -83,21 +90,12 @@ def _names(calls: list[dict[str, Any]]) -> str:
 
 
 def _arguments(call: Mapping[str, Any]) -> str:
-    return json.dumps(_plain(call.get("arguments", {})), sort_keys=True, ensure_ascii=False)
+    return canonical(call.get("arguments", {}))
 
 
 def _spelling(call: Mapping[str, Any]) -> str:
     """One spelling for equal calls."""
-    return json.dumps([call["name"], _arguments(call)])
-
-
-def _plain(value: Any) -> Any:
-    """1.0 becomes 1, which JSON does not tell apart; true stays true, which Python would take for 1."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return canonical([call["name"], call.get("arguments", {})])
 
 
 def _cut(text: str) -> str:
