@@ -21,7 +21,7 @@ def write(folder, body, name="scorer.py"):
 
 def test_built_in_scorers_have_versions():
     scorer, fingerprint = load_scorer("exact", Path())
-    assert fingerprint == "exact@1"
+    assert fingerprint == "exact@2"
     assert apply_scorer(scorer, ITEM, "paris") == Score(1.0, "it is 'paris', as expected.")
 
 
