@@ -15,6 +15,8 @@ from tunesmith.evaluate.run import REPORT
 from tunesmith.evaluate.vault import opened
 from tunesmith.files import atomic_write, fingerprint, read_json, write_json
 from tunesmith.gate import VERDICT_FILE, gate, read_verdict, write_verdict
+from tunesmith.generate.engines import local_engine, local_mark
+from tunesmith.generate.ledger import recorded
 from tunesmith.model import tokenizer_folder
 from tunesmith.pack import Batches
 from tunesmith.phases import Phase
@@ -108,7 +110,10 @@ class Run(Preparation):
         digest = self.model_digest if checkpoint is None else f"{self.model_digest}+{checkpoint.digest}"
 
         def work(folder: Path) -> dict[str, Any]:
-            generator = load_generator(self.recipe, checkpoint, digest, self.asking_renderer)
+            load = lambda: load_generator(self.recipe, checkpoint, digest, self.asking_renderer)  # noqa: E731
+            engine = local_engine(self.recipe.model.dtype, self.recipe.evaluate.batch_prompts)
+            mark = local_mark(digest, engine, self.asking_renderer)
+            generator = recorded(load, self.recipe.evaluate.ledger, digest=digest, engine=engine, mark=mark)
             report = evaluate(self.tasks, generator, folder, label)
             return {"means": {task.task: task.mean for task in report.tasks if task.scores}}
 
@@ -240,4 +245,6 @@ def load_generator(recipe: Recipe, checkpoint: Checkpoint | None, digest: str, r
     elif checkpoint is not None:
         config = config.model_copy(update={"name": str(checkpoint.path), "revision": None})
     batch = recipe.evaluate.batch_prompts
-    return LocalGenerator(lambda: load_model(config, adapter=adapter), renderer, digest, batch_prompts=batch)
+    return LocalGenerator(
+        lambda: load_model(config, adapter=adapter), renderer, digest, batch_prompts=batch, dtype=config.dtype
+    )

@@ -31,6 +31,7 @@ from tunesmith.train.probe import VALIDATION_LOSS
 from tunesmith.verify.benchmarks import BENCHMARKS
 
 HELDOUT = "heldout"
+LEDGERS = ("cache", "off")
 GENERAL = "builtin:general"
 
 
@@ -206,7 +207,10 @@ def _make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
         model["name"] = _absolute_model(model["name"], folder)
     for place in (values, *_tables(values.get("phases"))):
         _make_teacher_absolute(_table(place.get("train")), folder)
-    for task in _tables(_table(values.get("evaluate")).get("tasks")):
+    evaluate = _table(values.get("evaluate"))
+    if isinstance(evaluate.get("ledger"), str) and evaluate["ledger"] not in LEDGERS:
+        evaluate["ledger"] = _absolute(evaluate["ledger"], folder)
+    for task in _tables(evaluate.get("tasks")):
         if isinstance(task.get("path"), str):
             task["path"] = _absolute_items(task["path"], folder)
         file, colon, function = str(task.get("scorer", "")).rpartition(":")

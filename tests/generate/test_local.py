@@ -128,7 +128,7 @@ def test_each_completion_is_told_once_when_it_is_done(generator):
 def test_the_model_is_loaded_when_it_is_first_asked(generator):
     loaded = []
     lazy = LocalGenerator(lambda: loaded.append(1) or generator.model, generator.renderer, "digest")
-    assert (lazy.digest, lazy.engine, loaded) == ("digest", "local batches of 64", [])
+    assert (lazy.digest, lazy.engine, loaded) == ("digest", "local, dtype auto, batches of 64", [])
     lazy.generate(prompts(generator)[:1], Sampling(1))
     lazy.generate(prompts(generator)[:1], Sampling(1))
     assert loaded == [1]

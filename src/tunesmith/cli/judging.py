@@ -62,7 +62,7 @@ def evaluate(
     The model may also be `pool:REF`, an alias or digest of the pool. Writes report.json, which `gate` compares,
     and samples.jsonl with every answer. --set evaluate.panel=on asks the panel of the alignment tax as well.
     """
-    from tunesmith.cli.speakers import load, named
+    from tunesmith.cli.speakers import asked_once, named
     from tunesmith.evaluate import evaluate as ask
     from tunesmith.render import RenderConfig
     from tunesmith.tasks import prepare_tasks
@@ -76,7 +76,7 @@ def evaluate(
     tasks = prepare_tasks(recipe, Path("heldout.jsonl"))
 
     def work(folder: Path) -> dict[str, Any]:
-        generator = load(speaker, recipe.evaluate.batch_prompts)
+        generator = asked_once(speaker, recipe.evaluate)
         report = ask(tasks, generator, folder, speaker.label)
         return {"means": {each.task: each.mean for each in report.tasks if each.scores}}
 

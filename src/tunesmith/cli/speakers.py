@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.doors import model_name
 from tunesmith.errors import ConfigError, PoolError
+from tunesmith.evaluate import EvaluateConfig
 from tunesmith.files import folder_digest
-from tunesmith.model import ModelConfig, model_digest, model_folder
+from tunesmith.model import ModelConfig, model_digest, model_folder, tokenizer_folder
 from tunesmith.render import RenderConfig
 
 if TYPE_CHECKING:
+    from tunesmith.generate import Generator
     from tunesmith.generate.local import LocalGenerator
 
 POOL_PREFIX = "pool:"
@@ -90,6 +92,19 @@ def default_reference(pool: Path) -> str:
     )
 
 
+def asked_once(speaker: Speaker, config: EvaluateConfig) -> "Generator":
+    """The model behind the ledger: what it has been asked before, it is not asked again."""
+    from tunesmith.generate.engines import local_engine, local_mark
+    from tunesmith.generate.ledger import recorded
+    from tunesmith.render import renderer_for
+
+    renderer = renderer_for(tokenizer_folder(speaker.config), speaker.render.for_answers())
+    engine = local_engine(speaker.config.dtype, config.batch_prompts)
+    mark = local_mark(speaker.digest, engine, renderer)
+    make = lambda: load(speaker, config.batch_prompts)  # noqa: E731
+    return recorded(make, config.ledger, digest=speaker.digest, engine=engine, mark=mark)
+
+
 def load(speaker: Speaker, batch_prompts: int = 1) -> "LocalGenerator":
     """The model, ready to answer; it is loaded when it is first asked."""
     from tunesmith.generate.local import LocalGenerator
@@ -97,8 +112,9 @@ def load(speaker: Speaker, batch_prompts: int = 1) -> "LocalGenerator":
     from tunesmith.render import renderer_for
 
     renderer = renderer_for(model_folder(speaker.config), speaker.render.for_answers())
-    load = lambda: load_model(speaker.config, adapter=speaker.adapter)  # noqa: E731
-    return LocalGenerator(load, renderer, speaker.digest, batch_prompts=batch_prompts)
+    weights = lambda: load_model(speaker.config, adapter=speaker.adapter)  # noqa: E731
+    dtype = speaker.config.dtype
+    return LocalGenerator(weights, renderer, speaker.digest, batch_prompts=batch_prompts, dtype=dtype)
 
 
 def _recipe_of(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -88,6 +88,10 @@ class EvaluateConfig(Config):
     batch_prompts: int = Field(default=64, ge=1)
     """Prompts answered at once."""
 
+    ledger: str = "cache"
+    """Where answers are recorded, so that a model is asked the same once: `cache` for the file ledger.sqlite in the
+    cache folder, a path of your own, or `off`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:

@@ -29,6 +29,7 @@ from tunesmith.generate import (
     Sampling,
     Window,
 )
+from tunesmith.generate.engines import local_engine
 from tunesmith.generate.pricing import Pricer, common_length, filled_cache, losses
 from tunesmith.render import Renderer
 from tunesmith.types import Rendered, TokenArray
@@ -38,13 +39,19 @@ class LocalGenerator:
     """A model and its renderer, ready to answer. The model is loaded by `load` when it is first needed."""
 
     def __init__(
-        self, load: Callable[[], Any], renderer: Renderer, digest: str, *, batch_prompts: int = 64, mode: str = ""
+        self,
+        load: Callable[[], Any],
+        renderer: Renderer,
+        digest: str,
+        *,
+        batch_prompts: int = 64,
+        dtype: str = "auto",
     ) -> None:
         self._load = load
         self.renderer = renderer
         self.digest = digest
         self.batch_prompts = batch_prompts
-        self.engine = " ".join(part for part in ("local", mode, f"batches of {batch_prompts}") if part)
+        self.engine = local_engine(dtype, batch_prompts)
 
     @cached_property
     def model(self) -> Any:
