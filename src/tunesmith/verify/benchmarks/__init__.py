@@ -28,7 +28,7 @@ class Benchmark:
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
-    "gsm8k": Benchmark(gsm8k.read, "number", "grade-school mathematics, the final number", 512),
+    "gsm8k": Benchmark(gsm8k.read, "equal", "grade-school mathematics, the final number", 512),
     "ifeval": Benchmark(ifeval.prompts, "ifeval_strict", "prompts whose instructions are all followed", 1280),
     "ifeval_instructions": Benchmark(ifeval.instructions, "ifeval_strict", "instructions that are followed", 1280),
     "xstest": Benchmark(xstest.read, "refusal", "safe prompts are answered, unsafe ones refused", 64),

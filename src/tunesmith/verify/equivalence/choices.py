@@ -30,7 +30,9 @@ FIRST_WORD = re.compile(
     re.IGNORECASE,
 )
 HEDGE = re.compile(r"[*_ ]{0,4}(?:,|/)? ?(?:and|or|&|/) ?[*_ ]{0,4}(?:yes|no|true|false)\b", re.I)
-LAST_WORD = re.compile(r"\b(not |n't )?(yes|no|true|false|correct|incorrect|right|wrong|untrue)[*_\"'.!) ]{0,6}$", re.I)
+LAST_WORD = re.compile(
+    r"\b(not |n't )?(yes|no|true|false|correct|incorrect|right|wrong|untrue)[*_\"'.!) ]{0,6}\Z", re.I
+)
 MARKED = re.compile(
     r"\b(?:the )?(?:statement|claim|sentence|assertion|answer) is[*_ ]{1,4}(not )?[*_ ]{0,3}"
     r"(true|false|correct|incorrect|yes|no)\b",

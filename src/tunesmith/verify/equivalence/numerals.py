@@ -39,7 +39,7 @@ SCALES = {
 CURRENCY_CODES = "USD|EUR|GBP|JPY|INR|CHF|CNY|CAD|AUD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|KRW|RUB|BRL|MXN|ZAR|SGD|HKD|TRY|THB"
 PREFIX = re.compile(
     r"(?P<sign>(?<![\w)\].])[-+]|(?<![0-9)] )\b(?i:minus|negative) )?"
-    rf"(?:(?P<money>(?:\b(?:US|CA|C|AU|A|NZ|HK|S|R))?\$ ?|[€£¥₹₩₽₺₿¢] ?|\b(?:{CURRENCY_CODES}) )(?P<inner>[-+])?)?$"
+    rf"(?:(?P<money>(?:\b(?:US|CA|C|AU|A|NZ|HK|S|R))?\$ ?|[€£¥₹₩₽₺₿¢] ?|\b(?:{CURRENCY_CODES}) )(?P<inner>[-+])?)?\Z"
 )
 LONGEST_PREFIX = 14
 RUN = r"[0-9]+(?:[.,:_][0-9]+|'[0-9]{3}(?![0-9]))*%s|[.,][0-9]+"

@@ -19,7 +19,8 @@ BOX = re.compile(r"\\(?:boxed|fbox) ?\{|\\.|[{}]", re.DOTALL)
 ANNOUNCED = re.compile(
     r"\b(?:answer|result|solution|option|choice)\b[*_\"']{0,4}"
     r"(?: (?:to|of|for|in|here)\b[^.:=\n]{0,100}?)?"
-    r"(?: ?[*_]{0,3}:[*_]{0,3}| is\b:?| are\b:?| was\b:?| =)(?: therefore| thus| simply| indeed| just)?[*_ ]{0,6}",
+    r"(?: ?[*_]{0,3}:[*_]{0,3}|[*_]{0,3}(?=\n)| is\b:?| are\b:?| was\b:?| =)"
+    r"(?: therefore| thus| simply| indeed| just)?[*_ ]{0,6}",
     re.IGNORECASE,
 )
 SENTENCE_END = re.compile(r"[.!?][*_\"')]{0,3} (?=[A-Z(*])")
@@ -45,7 +46,7 @@ BETWEEN_RIVALS = (
 )
 DENIED = re.compile(r"(?:not|never|neither|unknown|unclear)\b", re.IGNORECASE)
 
-DENYING = re.compile(r"(?:\bnot|\bnever|n't) [*_$(]{0,3}$", re.IGNORECASE)
+DENYING = re.compile(r"(?:\bnot|\bnever|n't)\s[*_$(]{0,3}\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
