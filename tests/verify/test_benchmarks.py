@@ -26,7 +26,7 @@ def read(name, path):
 def test_the_spelling_names_a_benchmark_and_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     benchmark, path = split_spelling("gsm8k:data/test.jsonl")
-    assert (benchmark.scorer, str(path)) == ("number", "data/test.jsonl")
+    assert (benchmark.scorer, str(path)) == ("equal", "data/test.jsonl")
     assert split_spelling("golden.jsonl") is None
     assert split_spelling("C:/golden.jsonl") is None
     (tmp_path / "odd:name.jsonl").touch()

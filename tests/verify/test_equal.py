@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
 import pytest
@@ -320,3 +321,16 @@ def test_without_math_verify_the_task_is_skipped(monkeypatch):
     monkeypatch.setattr(maths.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SkippedError, match=r"tunesmith\[maths\]"):
         verdict("maths", "1", "1")
+
+
+@needs_maths
+def test_maths_is_judged_in_threads():
+    """math-verify's own timeouts would refuse to work here."""
+    with ThreadPoolExecutor(2) as threads:
+        pairs = [("1/2", "0.5"), ("1/2", "0.6"), ("x+x", "2x"), ("x+x", "3x")]
+        assert [judged[0] for judged in threads.map(lambda pair: verdict("maths", *pair), pairs)] == [
+            1.0,
+            0.0,
+            1.0,
+            0.0,
+        ]
