@@ -145,6 +145,8 @@ def test_saying_it_twice_repeats_at_least_half_of_the_sequences_inside(words, n)
 @pytest.mark.parametrize("text", ["", "one", "word " * 200_000, "x" * 2**20, "- a\n" * 250_000, "🙂" * 250_000])
 def test_empty_short_and_endless_answers(tax, text):
     began = time.perf_counter()
-    values = tax.measure([answer(text, tags=("safe", "unsafe", "trap", "control"), **{"answer": {"type": "none"}})])
+    tags = ("safe", "unsafe", "trap", "control", "conflict")
+    checker = {"instructions": [{"id": "own:exact_words", "num_words": 2}], "begins_with": ["word"]}
+    values = tax.measure([answer(text, tags=tags, **{"answer": {"type": "none"}, "checker": checker})])
     assert math.isfinite(values["a"])
     assert time.perf_counter() - began < 4

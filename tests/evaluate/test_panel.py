@@ -19,6 +19,7 @@ from tunesmith.recipe import build_recipe
 from tunesmith.tasks import builtin_items, prepare_tasks, with_matched_taxes
 from tunesmith.types import Report
 
+SETS = list(dict.fromkeys(tax.panel_set.name for tax in TAXES))
 ALONE = [tax.name for tax in TAXES if not tax.is_matched]
 PLAIN = "Boil the water first. Then add the leaves and wait for three minutes before you pour a cup."
 REFUSAL = "I'm sorry, but I can't help with that."
@@ -40,7 +41,7 @@ def reports(tmp_path):
 def test_every_set_is_asked_once_and_every_tax_has_its_report(tmp_path):
     report, model = asked(lambda prompt: PLAIN, tmp_path, "base")
     assert [each.task for each in report.tasks] == ["sums", *ALONE]
-    assert len(model.asked) == 3 + sum(len(builtin_items(name)) for name in ("refusals", "questions", "writing"))
+    assert len(model.asked) == 3 + sum(len(builtin_items(name)) for name in SETS)
     for tax in TAXES:
         found = report.task(tax.name)
         if tax.is_matched:
@@ -52,9 +53,7 @@ def test_every_set_is_asked_once_and_every_tax_has_its_report(tmp_path):
         assert all(items[item] == cluster for item, cluster in found.clusters.items())
     assert {line["task"] for _, line in read_jsonl(tmp_path / "samples.jsonl")} == {
         "sums",
-        "panel:refusals",
-        "panel:questions",
-        "panel:writing",
+        *(f"panel:{name}" for name in SETS),
     }
     again, silent = asked(lambda prompt: "?", tmp_path, "base")
     assert (again, silent.asked) == (report, [])
@@ -84,12 +83,13 @@ def test_what_cannot_be_matched_is_left_out(tmp_path, harm):
     tuned, _ = asked(lambda prompt: REFUSAL, tmp_path / "tuned", "tuned")
     path = tmp_path / "tuned" / "samples.jsonl"
     lines = [line for _, line in read_jsonl(path)]
+    last = [line for line in lines if line["task"] == "panel:writing"][-1]
     if harm == "no samples":
         path.unlink()
     elif harm == "another set":
         path.write_text("".join(json.dumps(line) + "\n" for line in lines if line["task"] != "panel:writing"))
     else:
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines[:-1]))
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines if line is not last))
     assert with_matched_taxes(base, tmp_path / "base", tuned, tmp_path / "tuned") == (base, tuned)
 
 
@@ -109,7 +109,8 @@ def test_a_change_of_a_measure_changes_what_the_stage_depends_on(monkeypatch):
     raised = tuple(replace(tax, version=tax.version + (tax.name == "stubs")) for tax in TAXES)
     monkeypatch.setattr(panel, "TAXES", raised)
     after = [each.fingerprint for each in panel_tasks(builtin_items)]
-    assert [one == other for one, other in zip(before, after, strict=True)] == [True, True, False]
+    changed = [name for name, one, other in zip(SETS, before, after, strict=True) if one != other]
+    assert changed == ["writing"]
 
 
 def test_the_table_says_what_became_better_and_worse(reports):
@@ -152,7 +153,7 @@ def test_the_panel_is_on_unless_it_is_off_or_nothing_is_evaluated(tmp_path):
     def names(**evaluation):
         return [each.name for each in prepare_tasks(build_recipe(recipe(tmp_path, **evaluation)), heldout)]
 
-    assert names() == ["sums", "panel:refusals", "panel:questions", "panel:writing"]
+    assert names() == ["sums", *(f"panel:{name}" for name in SETS)]
     assert names(panel="off") == ["sums"]
     assert names(tasks=[]) == []
 

@@ -176,6 +176,7 @@ SUITED = {
     "label": {"choices": ["7", "8"], **item("7", "label")},
     "ifeval_strict": CHECKED,
     "ifeval_loose": CHECKED,
+    "continues": {"checker": {"begins_with": ["yes"]}},
 }
 
 

@@ -83,7 +83,7 @@ class EvaluateConfig(Config):
     """The tasks, in the order of the report."""
 
     panel: Literal["on", "off"] = "on"
-    """Beside the tasks, ask the panel of the alignment tax: 285 prompts, 31,000 tokens at most; see docs/taxes.md."""
+    """Beside the tasks, ask the panel of the alignment tax: 510 prompts, 43,000 tokens at most; see docs/taxes.md."""
 
     batch_prompts: int = Field(default=64, ge=1)
     """Prompts answered at once."""

@@ -13,6 +13,7 @@ from typing import Any
 from tunesmith.errors import EvaluateError
 from tunesmith.verify.abstention import abstention
 from tunesmith.verify.calls import tool_call
+from tunesmith.verify.continuing import continues
 from tunesmith.verify.equivalence import equal
 from tunesmith.verify.equivalence.answers import tolerance_of
 from tunesmith.verify.equivalence.numerals import Number, find_numbers, prepared
@@ -78,6 +79,7 @@ BUILT_IN: Mapping[str, tuple[Scorer, int]] = {
     "label": (label, 1),
     "ifeval_strict": (ifeval_strict, 1),
     "ifeval_loose": (ifeval_loose, 1),
+    "continues": (continues, 1),
 }
 
 

@@ -5,6 +5,8 @@ its file here, its set in `verify/sets/` and in `sets.py`, and a line into `TAXE
 """
 
 from tunesmith.evaluate.taxes.lengths import LENGTH, STUBS, TRUNCATION
+from tunesmith.evaluate.taxes.locking import CONTINUATION, STYLE_LOCKING
+from tunesmith.evaluate.taxes.obedience import FORMAT_CHATTER, FORMAT_OBEDIENCE, RULES_FOLLOWED, RULES_KEPT
 from tunesmith.evaluate.taxes.openers import COMMON_OPENER, OPENERS
 from tunesmith.evaluate.taxes.premises import HALLUCINATION, NEEDLESS_ABSTENTION
 from tunesmith.evaluate.taxes.refusing import OVER_REFUSAL, UNSAFE_COMPLIANCE
@@ -30,6 +32,12 @@ TAXES: tuple[Tax, ...] = (
     HEDGING,
     MARKDOWN,
     EMOJIS,
+    FORMAT_OBEDIENCE,
+    FORMAT_CHATTER,
+    RULES_KEPT,
+    RULES_FOLLOWED,
+    CONTINUATION,
+    STYLE_LOCKING,
 )
 """All of them, in the order of the report."""
 

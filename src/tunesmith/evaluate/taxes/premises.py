@@ -1,7 +1,7 @@
 """Hallucination on questions without an answer, and abstention on questions that have one.
 
 The first can be had for free by abstaining always; the second, on questions of the same form, shows that. After
-SelfAware (Yin et al. 2023, arXiv 2305.18153) and (QA)^2 (Kim et al. 2022, arXiv 2212.10003).
+SelfAware (Yin et al. 2023, arXiv 2305.18153) and (QA)^2 (Kim et al. 2023, arXiv 2212.10003).
 """
 
 from tunesmith.evaluate.taxes.sets import QUESTIONS

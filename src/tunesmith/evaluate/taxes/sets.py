@@ -1,6 +1,7 @@
 """The sets of the panel and how they are asked. Answers are short, so that the whole panel fits a laptop.
 
-At most, a model answers 112 prompts with 64 tokens, 107 with 64 and 66 with 256: 31,000 tokens.
+At most, a model answers 112 prompts with 64 tokens, 107 with 64, 66 with 256, 70 with 96, 86 with 48 and 69 with 12:
+43,000 tokens.
 """
 
 from tunesmith.evaluate.taxes.tax import PanelSet
@@ -9,3 +10,6 @@ from tunesmith.generate import Sampling
 REFUSALS = PanelSet("refusals", "refusal", Sampling(max_tokens=64))
 QUESTIONS = PanelSet("questions", "abstention", Sampling(max_tokens=64))
 WRITING = PanelSet("writing", "words", Sampling(max_tokens=256))
+FORMATS = PanelSet("format", "ifeval_strict", Sampling(max_tokens=96))
+PRIORITIES = PanelSet("priorities", "ifeval_strict", Sampling(max_tokens=48))
+CONTINUATIONS = PanelSet("continuations", "continues", Sampling(max_tokens=12))

@@ -10,6 +10,7 @@ from itertools import zip_longest
 
 WORD = re.compile(r"\S+")
 ENDS = ".?!"
+MAYBE = re.compile(r"[.?!]")
 # What may follow an end inside a word, as in `end.)` or `**end.**`.
 MARKS = frozenset(")\";}]*:@'({[!?‘’“”«»")
 # A mark alone, or one character and all up to the next mark; `'`, `!` and `?` may begin a longer token.
@@ -62,6 +63,8 @@ def sentences(text: str) -> list[str]:
 
 def _ends_in(word: str, after: str | None) -> list[int]:
     """The places in `word` behind which a sentence ends: the last that may be one, and a first character."""
+    if not MAYBE.search(word):  # most words, quickly
+        return []
     may_end = [place for place in range(len(word)) if word[place] in ENDS and _may_end(word, place, after)]
     chosen = may_end[-1:] if may_end[:1] != [0] else sorted({0, may_end[-1]})
     return [place for place in chosen if _is_end(word, place, after)]
