@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from tunesmith.errors import EvaluateError, GenerateError
 from tunesmith.generate import Likelihood, Prompt, Sampling, Window
 from tunesmith.generate.local import LocalGenerator
-from tunesmith.generate.pricing import common_length, windows
+from tunesmith.generate.pricing import ROWS, common_length, windows
 from tunesmith.model import ModelConfig
 from tunesmith.model.load import load_model
 from tunesmith.render import RenderConfig, renderer_for
@@ -182,6 +182,14 @@ def test_a_whole_answer_is_priced_with_its_stop_token(generator):
     ((found,),) = generator.log_likelihood([prompt], [[answer]])
     assert found.nats / found.num_tokens == pytest.approx(generator.mean_log_probability([rendered])[0])
     assert found.num_tokens == rendered.num_supervised
+
+
+def test_many_choices_cost_what_each_costs_alone(generator):
+    choices = [Message("assistant", f"label {number}" * (1 + number % 3)) for number in range(2 * ROWS + 3)]
+    (together,) = generator.log_likelihood(prompts(generator)[:1], [choices])
+    for choice, price in zip(choices, together, strict=True):
+        ((alone,),) = generator.log_likelihood(prompts(generator)[:1], [[choice]])
+        assert price == replace(alone, nats=pytest.approx(alone.nats, rel=1e-5))
 
 
 @given(num_tokens=st.integers(2, 60), first=st.integers(1, 20), tokens=st.integers(2, 20), stride=st.integers(1, 19))

@@ -1,6 +1,5 @@
 """`tunesmith evaluate` and `gate`: what a model can do, and whether one is better than another without harm."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,29 +58,26 @@ def evaluate(
 ) -> None:
     """Ask a model every item, and score the answers.
 
-    The model may also be `pool:REF`, an alias or digest of the pool. Writes report.json, which `gate` compares,
-    and samples.jsonl with every answer. --set evaluate.panel=on asks the panel of the alignment tax as well.
+    The model may also be `pool:REF`, an alias or digest of the pool, or a remote one, openai:NAME@URL. Writes
+    report.json, which `gate` compares, and samples.jsonl with every answer. --set evaluate.panel=on asks the panel of
+    the alignment tax as well.
     """
-    from tunesmith.cli.speakers import asked_once, named
+    from tunesmith.cli.speakers import asked
     from tunesmith.evaluate import evaluate as ask
-    from tunesmith.render import RenderConfig
     from tunesmith.tasks import prepare_tasks
 
     values = sections("evaluate", sets, "evaluate", "data", "model", "render")
-    speaker = named(model, pool, adapter, **values["model"])
-    if values["render"]:
-        speaker = replace(speaker, render=RenderConfig.parse(values["render"], "render"))
-    asked = {"name": _task_name(items), "path": items, "scorer": scorer, "split": split}
-    recipe = _recipe({**asked, "max_tokens": max_tokens, "max_items": max_items}, values)
+    speaker = asked(model, pool, adapter, values["render"], **values["model"])
+    told = {"name": _task_name(items), "path": items, "scorer": scorer, "split": split}
+    recipe = _recipe({**told, "max_tokens": max_tokens, "max_items": max_items}, values)
     tasks = prepare_tasks(recipe, Path("heldout.jsonl"))
 
     def work(folder: Path) -> dict[str, Any]:
-        generator = asked_once(speaker, recipe.evaluate)
-        report = ask(tasks, generator, folder, speaker.label)
+        report = ask(tasks, speaker.asked_once(recipe.evaluate), folder, speaker.label)
         return {"means": {each.task: each.mean for each in report.tasks if each.scores}}
 
     marks = [each.fingerprint for each in tasks]
-    inputs = [recipe.evaluate.batch_prompts, marks, speaker.digest, speaker.config.dtype, speaker.render]
+    inputs = [recipe.evaluate.batch_prompts, marks, *speaker.marks]
     _, was_done = do_stage(out, "evaluate", inputs, work)
     _print_report(out, speaker.label, was_done)
 

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from tunesmith.doors import model_name
 from tunesmith.errors import ConfigError, PoolError
 from tunesmith.evaluate import EvaluateConfig
 from tunesmith.files import folder_digest
+from tunesmith.generate.endpoint import Endpoint, endpoint_from, is_remote
 from tunesmith.model import ModelConfig, model_digest, model_folder, tokenizer_folder
 from tunesmith.render import RenderConfig
 
@@ -39,6 +40,60 @@ class Speaker:
         if self.base is not None:
             return f"{model_digest(model_folder(self.base))}+{folder_digest(Path(self.config.name))}"
         return model_digest(model_folder(self.config))
+
+    @property
+    def marks(self) -> list[Any]:
+        """What decides its answers besides what it is asked."""
+        return [self.digest, self.config.dtype, self.render]
+
+    def asked_once(self, config: EvaluateConfig) -> "Generator":
+        """The model behind the ledger: what it has been asked before, it is not asked again."""
+        from tunesmith.generate.engines import local_engine, local_mark
+        from tunesmith.generate.ledger import recorded
+        from tunesmith.render import renderer_for
+
+        renderer = renderer_for(tokenizer_folder(self.config), self.render.for_answers())
+        engine = local_engine(self.config.dtype, config.batch_prompts)
+        mark = local_mark(self.digest, engine, renderer)
+        make = lambda: load(self, config.batch_prompts)  # noqa: E731
+        return recorded(make, config.ledger, digest=self.digest, engine=engine, mark=mark)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSpeaker:
+    """A model behind an address; it has a name, and no weights that could be seen."""
+
+    endpoint: Endpoint
+
+    @property
+    def label(self) -> str:
+        return self.endpoint.model
+
+    @property
+    def marks(self) -> list[Any]:
+        """What decides its answers besides what it is asked."""
+        return [self.endpoint.digest]
+
+    def asked_once(self, config: EvaluateConfig) -> "Generator":
+        """The model behind the ledger, so that no answer is paid for twice."""
+        from tunesmith.generate.ledger import recorded
+        from tunesmith.generate.remote import RemoteGenerator
+
+        endpoint = self.endpoint
+        make = lambda: RemoteGenerator(endpoint, requests=config.remote_requests)  # noqa: E731
+        return recorded(make, config.ledger, digest=endpoint.digest, engine=endpoint.engine, mark=endpoint.mark)
+
+
+def asked(
+    name: str, pool: Path, adapter: Path | None, render: Mapping[str, Any], **options: Any
+) -> Speaker | RemoteSpeaker:
+    """Who is evaluated: a model on this machine, an entry of the pool, or a remote model (openai:NAME@URL)."""
+    if not is_remote(name):
+        speaker = named(name, pool, adapter, **options)
+        return replace(speaker, render=RenderConfig.parse(render, "render")) if render else speaker
+    if adapter is not None or render or options:
+        raise ConfigError(f"--model {name}: a remote model takes no --adapter, model.* or render.*")
+    return RemoteSpeaker(endpoint_from(name))
 
 
 def named(name: str, pool: Path, adapter: Path | None = None, **options: Any) -> Speaker:
@@ -90,19 +145,6 @@ def default_reference(pool: Path) -> str:
         f"{pool}: no model in this pool yet. Make one with `tunesmith quickstart` or `tunesmith tune`, name the "
         "right folder with --pool, or talk to any model with --model"
     )
-
-
-def asked_once(speaker: Speaker, config: EvaluateConfig) -> "Generator":
-    """The model behind the ledger: what it has been asked before, it is not asked again."""
-    from tunesmith.generate.engines import local_engine, local_mark
-    from tunesmith.generate.ledger import recorded
-    from tunesmith.render import renderer_for
-
-    renderer = renderer_for(tokenizer_folder(speaker.config), speaker.render.for_answers())
-    engine = local_engine(speaker.config.dtype, config.batch_prompts)
-    mark = local_mark(speaker.digest, engine, renderer)
-    make = lambda: load(speaker, config.batch_prompts)  # noqa: E731
-    return recorded(make, config.ledger, digest=speaker.digest, engine=engine, mark=mark)
 
 
 def load(speaker: Speaker, batch_prompts: int = 1) -> "LocalGenerator":

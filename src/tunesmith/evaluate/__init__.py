@@ -92,6 +92,9 @@ class EvaluateConfig(Config):
     """Where answers are recorded, so that a model is asked the same once: `cache` for the file ledger.sqlite in the
     cache folder, a path of your own, or `off`."""
 
+    remote_requests: int = Field(default=8, ge=1)
+    """Requests to a remote model (openai:NAME@URL) at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
