@@ -50,9 +50,9 @@ class Speaker:
         """The model behind the ledger: what it has been asked before, it is not asked again."""
         from tunesmith.generate.engines import local_engine, local_mark
         from tunesmith.generate.ledger import recorded
-        from tunesmith.render import renderer_for
+        from tunesmith.render import asking_renderer
 
-        renderer = renderer_for(tokenizer_folder(self.config), self.render.for_answers())
+        renderer = asking_renderer(tokenizer_folder(self.config), self.render)
         engine = local_engine(self.config.dtype, config.batch_prompts)
         mark = local_mark(self.digest, engine, renderer)
         make = lambda: load(self, config.batch_prompts)  # noqa: E731
@@ -151,9 +151,9 @@ def load(speaker: Speaker, batch_prompts: int = 1) -> "LocalGenerator":
     """The model, ready to answer; it is loaded when it is first asked."""
     from tunesmith.generate.local import LocalGenerator
     from tunesmith.model.load import load_model
-    from tunesmith.render import renderer_for
+    from tunesmith.render import asking_renderer
 
-    renderer = renderer_for(model_folder(speaker.config), speaker.render.for_answers())
+    renderer = asking_renderer(model_folder(speaker.config), speaker.render)
     weights = lambda: load_model(speaker.config, adapter=speaker.adapter)  # noqa: E731
     dtype = speaker.config.dtype
     return LocalGenerator(weights, renderer, speaker.digest, batch_prompts=batch_prompts, dtype=dtype)

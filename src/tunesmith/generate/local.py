@@ -64,22 +64,31 @@ class LocalGenerator:
         found: dict[int, Completion] = {}
         # Like lengths together: less padding, and prompts of a kind share more of their beginning.
         order = sorted(range(len(prompts)), key=lambda index: (tokens[index].size, tokens[index].tobytes(), index))
-        for start in range(0, len(order), self.batch_prompts):
-            batch = order[start : start + self.batch_prompts]
-            draws = [_generator(sampling.seed, prompts[index].sample, tokens[index]) for index in batch]
-            chosen = complete(self.model, [tokens[index] for index in batch], sampling, self._stops, draws)
-            for index, written in zip(batch, chosen, strict=True):
-                found[index] = self._completion(written)
-                if on_done:
-                    on_done(index, found[index])
+        for stops, indices in self._by_stops(prompts, order).items():
+            for start in range(0, len(indices), self.batch_prompts):
+                batch = indices[start : start + self.batch_prompts]
+                draws = [_generator(sampling.seed, prompts[index].sample, tokens[index]) for index in batch]
+                chosen = complete(self.model, [tokens[index] for index in batch], sampling, stops, draws)
+                for index, written in zip(batch, chosen, strict=True):
+                    found[index] = self._completion(written, stops)
+                    if on_done:
+                        on_done(index, found[index])
         return [found[index] for index in range(len(prompts))]
+
+    def _by_stops(self, prompts: Sequence[Prompt], order: Sequence[int]) -> dict[tuple[int, ...], list[int]]:
+        """The prompts apart by what ends their completions: a turn, or a document."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index in order:
+            groups.setdefault(self._stops(prompts[index]), []).append(index)
+        return groups
 
     def answer(self, prompt: Prompt, sampling: Sampling, on_text: Callable[[str], None]) -> Completion:
         """Complete one prompt for a listener: `on_text` receives all of the text so far as it grows."""
         tokens = self.prompt_tokens(prompt)
         draws = [_generator(sampling.seed, prompt.sample, tokens)]
-        grown = lambda written: on_text(self._text(written))  # noqa: E731
-        return self._completion(complete(self.model, [tokens], sampling, self._stops, draws, grown)[0])
+        stops = self._stops(prompt)
+        grown = lambda written: on_text(self._text(written, stops))  # noqa: E731
+        return self._completion(complete(self.model, [tokens], sampling, stops, draws, grown)[0], stops)
 
     def log_likelihood(
         self,
@@ -119,16 +128,15 @@ class LocalGenerator:
             return self.renderer.plain(prompt.text)
         return self.renderer.prompt(prompt.messages, prompt.tools)
 
-    @property
-    def _stops(self) -> tuple[int, ...]:
-        return self.renderer.stop_tokens
+    def _stops(self, prompt: Prompt) -> tuple[int, ...]:
+        return self.renderer.stop_tokens if prompt.text is None else self.renderer.document_stops
 
-    def _completion(self, tokens: list[int]) -> Completion:
-        stopped = bool(tokens) and tokens[-1] in self._stops
-        return Completion(self._text(tokens), tuple(tokens), stopped)
+    def _completion(self, tokens: list[int], stops: tuple[int, ...]) -> Completion:
+        stopped = bool(tokens) and tokens[-1] in stops
+        return Completion(self._text(tokens, stops), tuple(tokens), stopped)
 
-    def _text(self, tokens: list[int]) -> str:
-        return self.renderer.text(tokens[:-1] if tokens and tokens[-1] in self._stops else tokens)
+    def _text(self, tokens: list[int], stops: tuple[int, ...]) -> str:
+        return self.renderer.text(tokens[:-1] if tokens and tokens[-1] in stops else tokens)
 
 
 def _generator(seed: int, sample: int, tokens: TokenArray) -> torch.Generator:

@@ -77,6 +77,10 @@ class Renderer(Protocol):
     def stop_tokens(self) -> tuple[int, ...]:
         """The control tokens that end a turn."""
 
+    @property
+    def document_stops(self) -> tuple[int, ...]:
+        """The control tokens that end a plain text."""
+
     def render(self, conversation: Conversation) -> Rendered:
         """Tokens, loss weights, parts and messages of one conversation; raises RenderError where the mask cannot be
         proven or the template refuses."""
@@ -106,6 +110,18 @@ def renderer_for(folder: Path, config: RenderConfig | None = None) -> Renderer:
     from tunesmith.render.renderer import TemplateRenderer
 
     return TemplateRenderer(Tokenizer.load(folder), config or RenderConfig())
+
+
+def asking_renderer(folder: Path, config: RenderConfig) -> Renderer:
+    """The renderer for asking a model: where it has no chat template, one that takes plain texts alone."""
+    from tunesmith.model.tokenizer import Tokenizer
+    from tunesmith.render.renderer import TemplateRenderer
+    from tunesmith.render.untemplated import UntemplatedRenderer
+
+    tokenizer = Tokenizer.load(folder)
+    if not tokenizer.chat_template and config.template is None:
+        return UntemplatedRenderer(tokenizer)
+    return TemplateRenderer(tokenizer, config.for_answers())
 
 
 def render(

@@ -28,6 +28,7 @@ from tunesmith.render.mask.sentinels import BREAK, fill
 from tunesmith.render.mask.tree import Strand, joined, side_by_side
 from tunesmith.render.mask.wire import asked, find_wire
 from tunesmith.render.template import ChatTemplate
+from tunesmith.render.untemplated import document_stops, plain_tokens
 from tunesmith.types import Conversation, Message, Rendered, TokenArray
 
 # Raise it when the tokens, weights or labels of some conversation change: rendered shards are then made anew.
@@ -89,15 +90,11 @@ class TemplateRenderer:
         return np.fromiter(self._encode_text(self._with_bos(text)), np.int32)
 
     def plain(self, text: str) -> TokenArray:
-        """The tokens of a text as a document begins: behind the token that the tokenizer sets first by itself, if any.
+        return plain_tokens(self.tokenizer, text)
 
-        Of an empty text it is the token that stands before a document: that one, or else the one that ends the
-        document before.
-        """
-        usual = self.tokenizer.automatic_bos
-        before = usual if usual is not None or text else self.tokenizer.end_of_text
-        first = [] if before is None else [self.tokenizer.control_id(before)]
-        return np.array([*first, *self.tokenizer.encode(text)], np.int32)
+    @cached_property
+    def document_stops(self) -> tuple[int, ...]:
+        return document_stops(self.tokenizer)
 
     def continued(self, text: str) -> TokenArray:
         return np.array(self.encoder.encode_bare(text).ids, np.int32)
