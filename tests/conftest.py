@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from builders import build_model, build_tokenizer
+from tunesmith.errors import SkippedError
+from tunesmith.verify.jail import Jail, find_jail
 
 # Tiny models are faster on one thread, and the tests stay calm on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -31,6 +33,21 @@ def closed_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(scope="session")
+def jail() -> Jail:
+    """A working jail for code, or a skip; it is a failure where TUNESMITH_REQUIRE_SANDBOX is set, as in .ci/run."""
+    try:
+        found = find_jail()
+        reason = "" if found.kind == "bubblewrap" else "these tests are about the jail that bubblewrap makes"
+    except SkippedError as error:
+        reason = str(error)
+    if reason and os.environ.get("TUNESMITH_REQUIRE_SANDBOX"):
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """The scorer `tool_call`: are the expected functions called, with the expected arguments?"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tunesmith.errors import EvaluateError
@@ -18,7 +18,7 @@ def tool_call(item: dict[str, Any], completion: str) -> tuple[float, str]:
     text, it only checks that no call was made.
     """
     expected = _expected(item["answer"])
-    calls, problem = _calls(completion)
+    calls, problem = read_calls(completion)
     if problem is not None:
         return 0.0, problem
     right = sorted(map(_spelling, calls)) == sorted(map(_spelling, expected))
@@ -50,21 +50,24 @@ def _as_read(call: Mapping[str, Any]) -> dict[str, Any]:
     return read
 
 
-def _calls(completion: str) -> tuple[list[dict[str, Any]], str | None]:
-    """The calls of a completion, and what is wrong with the first that cannot be read."""
+def read_calls(completion: str, parse: Callable[[str], Any] = json_value) -> tuple[list[dict[str, Any]], str | None]:
+    """The calls of a completion, and what is wrong with the first that cannot be read.
+
+    `parse` reads the JSON of one call, or raises Refused.
+    """
     calls = []
     for block in completion.split(OPEN)[1:]:
         body, closed, _ = block.partition(CLOSE)
         if not closed:
             return [], f"a {OPEN} is not closed."
         try:
-            call = json_value(body)
+            call = parse(body)
         except Refused as refused:
-            return [], f"a tool call cannot be read, {refused}: {_cut(body.strip())}."
+            return [], f"a tool call cannot be read, {refused}: {cut(body.strip())}."
         if not isinstance(call, dict) or not isinstance(call.get("name"), str):
-            return [], f"a tool call has no name: {_cut(body.strip())}."
+            return [], f"a tool call has no name: {cut(body.strip())}."
         if not isinstance(call.get("arguments", {}), dict):
-            return [], f"the arguments of the call of {_cut(call['name'])} are not an object."
+            return [], f"the arguments of the call of {cut(call['name'])} are not an object."
         calls.append(call)
     return calls, None
 
@@ -81,12 +84,12 @@ def _difference(calls: list[dict[str, Any]], expected: list[dict[str, Any]]) -> 
     wanted = [_spelling(call) for call in expected]
     wrong = next((call for call in calls if _spelling(call) not in wanted), calls[0])
     right = next(call for call in expected if call["name"] == wrong["name"])
-    seen, hoped = _cut(_arguments(wrong)), _cut(_arguments(right))
-    return f"it calls {_cut(wrong['name'])} with {seen}, not with {hoped}."
+    seen, hoped = cut(_arguments(wrong)), cut(_arguments(right))
+    return f"it calls {cut(wrong['name'])} with {seen}, not with {hoped}."
 
 
 def _names(calls: list[dict[str, Any]]) -> str:
-    return _cut(", ".join(call["name"] for call in calls[:10]))
+    return cut(", ".join(call["name"] for call in calls[:10]))
 
 
 def _arguments(call: Mapping[str, Any]) -> str:
@@ -98,5 +101,5 @@ def _spelling(call: Mapping[str, Any]) -> str:
     return canonical([call["name"], call.get("arguments", {})])
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
     return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}…"

@@ -12,6 +12,7 @@ from typing import Any
 
 from tunesmith.errors import EvaluateError
 from tunesmith.verify.abstention import abstention
+from tunesmith.verify.accepted_call import accepted_call
 from tunesmith.verify.calls import tool_call
 from tunesmith.verify.continuing import continues
 from tunesmith.verify.equivalence import equal
@@ -20,6 +21,7 @@ from tunesmith.verify.equivalence.numerals import Number, find_numbers, prepared
 from tunesmith.verify.equivalence.texts import cut, folded, normalized
 from tunesmith.verify.instructions.scorers import ifeval_loose, ifeval_strict
 from tunesmith.verify.labels import label
+from tunesmith.verify.python_tests import python_tests
 from tunesmith.verify.refusals import refusal
 
 Scorer = Callable[[dict[str, Any], str], tuple[float, str] | tuple[float, str, str]]
@@ -73,6 +75,8 @@ BUILT_IN: Mapping[str, tuple[Scorer, int]] = {
     "number": (number, 2),
     "equal": (equal, 1),
     "tool_call": (tool_call, 2),
+    "accepted_call": (accepted_call, 1),
+    "python_tests": (python_tests, 1),
     "refusal": (refusal, 1),
     "abstention": (abstention, 1),
     "words": (words, 1),

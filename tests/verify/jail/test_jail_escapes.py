@@ -20,13 +20,23 @@ from pathlib import Path
 import pytest
 
 import tunesmith
-from tunesmith.verify.jail import Limits, Outcome, run_python
+from tunesmith.verify.jail import Jail, Limits, Outcome, bubblewrap, run_python
 
 pytestmark = pytest.mark.usefixtures("walls")
 MIB = 1024 * 1024
 PROJECT = Path(tunesmith.__file__).parents[2]
 QUICK = Limits(wall_seconds=20.0, cpu_seconds=5)
+WAYS = ["as this user", "as any user"] if os.geteuid() == 0 else ["as this user"]
 LIBC = "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+
+
+@pytest.fixture(params=WAYS)
+def walls(request: pytest.FixtureRequest, jail: Jail, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The jail as it is made here; for root also the one that other users get: a user namespace, no control group."""
+    if request.param == "as any user":
+        monkeypatch.setattr(bubblewrap, "_is_root", lambda: False)
+        monkeypatch.setattr(bubblewrap, "cgroup", lambda *_: contextlib.nullcontext())
+    return str(request.param)
 
 
 def held(program: str, limits: Limits = QUICK) -> Outcome:

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.errors import EvaluateError
-from tunesmith.verify.benchmarks import classification, gsm8k, ifeval, multiple_choice, plain_text, xstest
+from tunesmith.verify.benchmarks import (
+    bfcl,
+    classification,
+    gsm8k,
+    humaneval,
+    ifeval,
+    multiple_choice,
+    plain_text,
+    xstest,
+)
 from tunesmith.verify.items import Item
 
 
@@ -31,6 +40,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "gsm8k": Benchmark(gsm8k.read, "equal", "grade-school mathematics, the final number", 512),
     "ifeval": Benchmark(ifeval.prompts, "ifeval_strict", "prompts whose instructions are all followed", 1280),
     "ifeval_instructions": Benchmark(ifeval.instructions, "ifeval_strict", "instructions that are followed", 1280),
+    "humaneval": Benchmark(humaneval.read, "python_tests", "functions in Python, run against tests in the jail", 768),
+    "humaneval_text": Benchmark(humaneval.read_plain, "python_tests", "the same without a chat template", 512),
+    "bfcl": Benchmark(bfcl.read, "accepted_call", "one call of a function, from BFCL's simple Python calls", 256),
     "xstest": Benchmark(xstest.read, "refusal", "safe prompts are answered, unsafe ones refused", 64),
     "mmlu": Benchmark(multiple_choice.letters, "choice", "multiple choice by the letter's log-likelihood"),
     "mmlu_text": Benchmark(multiple_choice.plain_letters, "choice", "the same without a chat template"),
