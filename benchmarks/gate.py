@@ -188,7 +188,7 @@ def reports(rng: np.random.Generator, tune: Tune) -> tuple[Report, Report]:
     parts.append(_values("loss_general", moved, texts, group="forgetting", **lower))
     tokens = rng.normal(4.5, 0.6, 60)
     longer = tokens + tune.log_length + rng.normal(0, 0.4, 60)
-    parts.append(_values("verbosity", longer, tokens, unit="log tokens", group="tax", **lower))
+    parts.append(_values("length", longer, tokens, unit="log tokens", group="tax", **lower))
     for index in range(10):
         change = tune.tax if index == 0 else 0.0
         parts.append(_flips(rng, f"tax-{index}", 60, max(0.08, change + 0.05), change, group="tax", **lower))

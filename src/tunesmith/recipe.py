@@ -81,6 +81,18 @@ def load_recipe(path: Path, sets: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
+def load_policy(path: Path | None, tables: Mapping[str, Any]) -> Recipe:
+    """The `evaluate` and `gate` tables of a recipe file, and nothing else of it, with `tables` on top; without a file
+    the everyday questions and the default policy. The rest of the result is made up: there is nothing to train."""
+    asked: dict[str, Any] = {"evaluate": {"tasks": [{"name": "general", "path": GENERAL, "scorer": "contains"}]}}
+    if path is not None:
+        found = _read(path, ())
+        asked = {name: found[name] for name in ("evaluate", "gate") if name in found}
+    data = {"paths": ["unused"], "holdout": 0.1}
+    values = merge({"name": "gate", "data": data, **asked}, {key: value for key, value in tables.items() if value})
+    return Recipe.parse(values, str(path or "command line"))
+
+
 def build_recipe(values: Mapping[str, Any], sets: Sequence[str] = (), where: str = "command line") -> Recipe:
     """A recipe from nested values and `--set` strings."""
     merged = apply_sets(merge(values, {}), sets)
@@ -322,6 +334,7 @@ __all__ = [
     "build_recipe",
     "check",
     "default_evaluation",
+    "load_policy",
     "load_recipe",
     "to_toml",
 ]

@@ -90,10 +90,10 @@ def test_train_evaluate_gate_pool_chat(tunesmith: Tunesmith, tiny_model_folder: 
     ask = ("evaluate", "data.jsonl", *model, "--max-items", "20", "--max-tokens", "2", "--scorer", "likelihood")
     tunesmith(*ask, "--out", "work/base")
     tunesmith(*ask, "--adapter", "work/t/train/final", "--out", "work/tuned")
-    compare = ("gate", "work/tuned", "--baseline", "work/base", "--out", "verdict.json")
+    compare = ("gate", "--candidate", "work/tuned", "--baseline", "work/base", "--out", "verdict.json")
     assert "PASS" in tunesmith(*compare, "--set", "gate.keep.data=5").output
     tunesmith(*compare, "--set", "gate.improve.data=5", code=4)
-    tunesmith("gate", "work/base", "--baseline", "work/base", "--set", "gate.improve.data=0", code=3)
+    tunesmith("gate", "--candidate", "work/base", "--baseline", "work/base", "--set", "gate.improve.data=0", code=3)
     tunesmith(*compare, "--set", "gate.keep.data=5")
 
     tunesmith("pool", "add", "work/t/train/final", *model, "--verdict", "verdict.json")

@@ -219,7 +219,7 @@ def test_unbounded_scores_are_judged_at_their_full_size():
 
 
 def test_remedies_name_what_can_be_done():
-    worse = one({"keep": {"verbosity": 0.05}}, shifted("verbosity", -1.0))
+    worse = one({"keep": {"length": 0.05}}, shifted("length", -1.0))
     assert "training answers whose length" in worse.remedies[0]
     assert any("tunesmith merge" in each for each in worse.remedies)
     few = one({"keep": {"t": 0.02}}, flipped("t", 60))

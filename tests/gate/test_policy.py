@@ -21,7 +21,7 @@ def panel(**changes):
         "loss_general": measured(
             "loss_general", texts + rng.normal(0.01, 0.02, 120), texts, better="lower", group="forgetting"
         ),
-        "verbosity": measured("verbosity", texts + rng.normal(0, 0.3, 120), texts, better="lower", group="tax"),
+        "length": measured("length", texts + rng.normal(0, 0.3, 120), texts, better="lower", group="tax"),
         "over_refusal": flipped("over_refusal", 60, gained=1, better="lower", group="tax"),
         "politeness": measured("politeness", texts + rng.normal(0, 0.3, 120), texts, better="lower", group="tax"),
     }
@@ -40,7 +40,7 @@ def test_without_any_configuration_the_target_improves_and_the_rest_is_kept_or_w
         "general": ("keep", "down"),
         "kl_general": ("keep", "up"),
         "loss_general": ("keep", "up"),
-        "verbosity": ("keep", "both"),
+        "length": ("keep", "both"),
         "over_refusal": ("alarm", "up"),
         "politeness": ("alarm", "up"),
     }
@@ -57,7 +57,7 @@ def test_without_any_configuration_the_target_improves_and_the_rest_is_kept_or_w
         ("cron", flipped("cron", 200, lost=60, gained=2)),
         ("general", flipped("general", 500, lost=80, gained=20)),
         ("kl_general", measured("kl_general", np.linspace(0.2, 0.6, 120), np.zeros(120), better="lower")),
-        ("verbosity", measured("verbosity", np.linspace(1, 2, 120), np.linspace(2, 3, 120), better="lower")),
+        ("length", measured("length", np.linspace(1, 2, 120), np.linspace(2, 3, 120), better="lower")),
         ("over_refusal", flipped("over_refusal", 60, gained=14, better="lower", group="tax")),
         (
             "politeness",

@@ -7,12 +7,26 @@ training.py    train                                                  judging.py
 pools.py       pool list, show, history, promote, ...                 showing.py    show
 chatting.py    chat                                                   linting.py    lint
 losses.py      losses                                                 summary.py    what a finished run prints
+merging.py     merge                                                  candidates.py models that gate and merge measure
 """
 
-from tunesmith.cli import chatting, judging, linting, losses, pools, runs, showing, stages, training
+from tunesmith.cli import chatting, judging, linting, losses, merging, pools, runs, showing, stages, training
 from tunesmith.cli.app import app
 
-__all__ = ["app", "chatting", "judging", "linting", "losses", "main", "pools", "runs", "showing", "stages", "training"]
+__all__ = [
+    "app",
+    "chatting",
+    "judging",
+    "linting",
+    "losses",
+    "main",
+    "merging",
+    "pools",
+    "runs",
+    "showing",
+    "stages",
+    "training",
+]
 
 
 def main() -> None:

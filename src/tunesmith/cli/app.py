@@ -12,7 +12,7 @@ from tunesmith.cli.failures import explain, say_failure
 
 SECTIONS = {
     "Start here": ("quickstart", "tune", "run", "show", "lint", "losses", "chat"),
-    "Every stage on its own": ("data", "render", "mix", "pack", "train", "evaluate", "gate", "pool"),
+    "Every stage on its own": ("data", "render", "mix", "pack", "train", "evaluate", "gate", "merge", "pool"),
 }
 COMMON = f"""Every command has --help with an example, and takes --set KEY=VALUE where it reads a recipe's fields.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunesmith.cli.app import app, example
-from tunesmith.cli.options import DEFAULT_MODEL, Model, Out, Pool, Sets, do_stage, sections
+from tunesmith.cli.options import DEFAULT_MODEL, BaseModel, Model, Out, Pool, Sets, Work, do_stage, sections
 
 if TYPE_CHECKING:
     from tunesmith.recipe import Recipe
@@ -123,62 +123,55 @@ def _print_report(out: Path, label: str, was_done: bool) -> None:
 
 @app.command(
     epilog=example(
-        "tunesmith gate work/tuned --baseline work/base --set gate.improve.golden=0",
-        "tunesmith gate tuned/report.json --baseline base/report.json \\",
-        "    --set gate.keep.general=0.05 --out verdict.json",
+        "tunesmith gate --candidate work/tuned --baseline work/base --set gate.improve.golden=0",
+        "tunesmith gate --candidate ./adapter --baseline smollm2-135m",
+        "tunesmith gate --candidate pool:cron --baseline smollm2-135m --policy recipe.toml",
     )
 )
 def gate(
-    report: Annotated[
-        Path,
-        typer.Argument(metavar="REPORT", help="The report.json of the tuned model, or its folder.", show_default=False),
-    ],
-    baseline: Annotated[
-        Path,
+    candidates: Annotated[
+        list[str],
         typer.Option(
-            "--baseline",
-            metavar="REPORT",
-            help="The report of the model to compare with.",
+            "--candidate",
+            metavar="A",
+            help="The tuned model: a report or its folder, a model or adapter folder, pool:REF, or a hub id. "
+            "Several are seeds of one recipe.",
             show_default=False,
         ),
     ],
+    baseline: Annotated[
+        str,
+        typer.Option("--baseline", metavar="B", help="What to compare with, named alike.", show_default=False),
+    ],
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", metavar="RECIPE", help="Read [gate] and [evaluate] of this recipe, and nothing else."),
+    ] = None,
+    base: BaseModel = None,
+    work: Work = Path("work/gate"),
+    pool: Pool = Path("pool"),
     sets: Sets = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the verdict to this file.")] = None,
 ) -> None:
-    """Judge one report against another.
+    """Judge one model, or one report, against another.
 
-    --set gate.improve.TASK=0 names a task that must get better, --set gate.keep.TASK=0.05 one that may lose five
-    points at most. The exit code is 0 for PASS, 3 for INCONCLUSIVE and 4 for FAIL.
+    Without a policy everything that was measured is judged by the default one. --set gate.improve.TASK=0 names a
+    task that must get better, --set gate.keep.TASK=0.05 one that may lose five points at most. The exit code is 0 for
+    PASS, 3 for INCONCLUSIVE and 4 for FAIL.
     """
+    from tunesmith.cli.candidates import Measuring, matched, read_policy
     from tunesmith.cli.scores import print_verdict
     from tunesmith.files import write_json
-    from tunesmith.gate import GateConfig
     from tunesmith.gate import gate as judge
-    from tunesmith.tasks import with_matched_taxes
 
-    policy = GateConfig.parse(sections("gate", sets, "gate")["gate"], "gate")
-    base, tuned = with_matched_taxes(_read_report(baseline), _folder(baseline), _read_report(report), _folder(report))
-    verdict = judge(policy, tuned, base)
+    recipe = read_policy(policy, sections("gate", sets, "gate", "evaluate"))
+    measuring = Measuring(recipe, policy, work, pool, base)
+    against = measuring.measure(baseline)
+    reports = [measuring.measure(name) for name in candidates]
+    if len(reports) == 1:
+        against, reports = matched(against, reports[0])
+    verdict = judge(recipe.gate, [each.report for each in reports], against.report)
     print_verdict(verdict)
     if out is not None:
         write_json(out, verdict)
     raise typer.Exit(EXIT_CODES[verdict.outcome])
-
-
-def _folder(path: Path) -> Path:
-    """The folder of a report, where its samples lie."""
-    return path if path.is_dir() else path.parent
-
-
-def _read_report(path: Path) -> Any:
-    from tunesmith.errors import EvaluateError
-    from tunesmith.evaluate.run import REPORT
-    from tunesmith.evaluate.vault import opened
-    from tunesmith.files import read_json
-    from tunesmith.types import Report
-
-    path = path / REPORT if path.is_dir() else path
-    try:
-        return opened(path.parent, Report.from_dict(read_json(path)))
-    except (KeyError, TypeError, AttributeError):
-        raise EvaluateError(f"{path}: not a report; give the report.json that `tunesmith evaluate` wrote") from None

@@ -25,6 +25,15 @@ Model = Annotated[
         help="A folder, a .gguf file, an embedded model's name, or a Hugging Face hub id.",
     ),
 ]
+BaseModel = Annotated[
+    str | None,
+    typer.Option(
+        "--base", metavar="M", help="The base of an adapter or tuned model, where its folder does not name it."
+    ),
+]
+Work = Annotated[
+    Path, typer.Option("--work", metavar="FOLDER", help="Where the answers of models that are asked are kept.")
+]
 Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="The folder that holds the runs.")]
 Pool = Annotated[Path, typer.Option("--pool", metavar="FOLDER", help="The folder of the model pool.")]
 Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The folder to write to.", show_default=False)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.doors import model_name
 from tunesmith.errors import ConfigError, PoolError
 from tunesmith.evaluate import EvaluateConfig
-from tunesmith.files import folder_digest
+from tunesmith.files import folder_digest, read_json
 from tunesmith.generate.endpoint import Endpoint, endpoint_from, is_remote
 from tunesmith.model import ModelConfig, model_digest, model_folder, tokenizer_folder
 from tunesmith.render import RenderConfig
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tunesmith.generate.local import LocalGenerator
 
 POOL_PREFIX = "pool:"
+ADAPTER = "adapter_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,20 @@ def named(name: str, pool: Path, adapter: Path | None = None, **options: Any) ->
         )
     label = Path(name).name + ("+adapter" if adapter else "")
     return Speaker(label, ModelConfig.parse({"name": model_name(name), **options}, "model"), adapter)
+
+
+def candidate(name: str, pool: Path, base: str | None = None) -> Speaker:
+    """The speaker of a model that any tool may have trained: a model or adapter folder, a hub id, or `pool:REF`.
+
+    An adapter stands on `base`, or on the model that its own configuration names.
+    """
+    folder = Path(name)
+    if not (folder / ADAPTER).is_file():
+        return named(name, pool)
+    told = base or read_json(folder / ADAPTER).get("base_model_name_or_path")
+    if not told:
+        raise ConfigError(f"{folder}: its {ADAPTER} does not name the base model; name it with --base")
+    return named(str(told), pool, folder)
 
 
 def from_pool(pool: Path, reference: str, base_name: str | None = None) -> Speaker:

@@ -18,7 +18,7 @@ GENERAL_MARGIN = 0.06
 KNOWN: Mapping[str, tuple[float, Harm]] = {
     "kl_general": (0.1, "up"),
     "loss_general": (0.05, "up"),
-    "verbosity": (math.log(1.25), "both"),
+    "length": (math.log(1.25), "both"),
 }
 """Continuous measures that resolve small harms with few items: the margin of each, in its own unit, and its harm."""
 

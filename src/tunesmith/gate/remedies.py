@@ -16,11 +16,11 @@ TEACHES_MORE = (
     "a higher learning rate (train.learning_rate)",
 )
 FITS_TAX = (
-    ("verbosity", "training answers whose length is that of the answers you want"),
+    ("length", "training answers whose length is that of the answers you want"),
     ("refusal", "training data with harmless requests that sound dangerous, answered"),
     ("compliance", "training data with harmful requests, declined"),
-    ("repet", "training answers that end with their stop token (tunesmith lint names those that do not)"),
-    ("loop", "training answers that end with their stop token (tunesmith lint names those that do not)"),
+    ("repetition", "training answers that end with their stop token (tunesmith lint names those that do not)"),
+    ("loops", "training answers that end with their stop token (tunesmith lint names those that do not)"),
 )
 
 

@@ -1,0 +1,98 @@
+"""Models by whatever names them -> reports: read where they exist, asked where they do not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tunesmith.cli.options import do_stage
+from tunesmith.types import Report
+
+if TYPE_CHECKING:
+    from tunesmith.cli.speakers import Speaker
+    from tunesmith.evaluate import Task
+    from tunesmith.recipe import Recipe
+
+
+class Measured(NamedTuple):
+    """A report, and the folder where it and its samples lie."""
+
+    report: Report
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How candidates are measured: the tasks of `recipe`, read from `policy`; answers are kept in `work`."""
+
+    recipe: "Recipe"
+    policy: Path | None
+    work: Path
+    pool: Path
+    base: str | None = None
+
+    @cached_property
+    def tasks(self) -> tuple["Task", ...]:
+        from tunesmith.tasks import prepare_tasks
+
+        # The recipe of a finished run stands beside the part that the run held out.
+        folder = self.policy.parent if self.policy else Path()
+        return prepare_tasks(self.recipe, folder / "data" / "heldout.jsonl")
+
+    def measure(self, name: str) -> Measured:
+        """The report that `name` is or leads to, or that of the model that it names."""
+        from tunesmith.cli.speakers import candidate
+        from tunesmith.evaluate.run import REPORT
+
+        path = Path(name)
+        if path.suffix == ".json" or (path / REPORT).is_file():
+            return read_report(path)
+        return self.ask(candidate(name, self.pool, self.base))
+
+    def ask(self, speaker: "Speaker") -> Measured:
+        """The report of a model on the tasks; what was asked before, of the same weights, is read again."""
+        from tunesmith.cli.speakers import asked_once
+        from tunesmith.evaluate import evaluate
+        from tunesmith.files import fingerprint
+
+        marks = [task.fingerprint for task in self.tasks]
+        config = self.recipe.evaluate
+        inputs = [config.batch_prompts, marks, speaker.digest, speaker.config.dtype, speaker.render]
+
+        def work(folder: Path) -> dict[str, Any]:
+            report = evaluate(self.tasks, asked_once(speaker, config), folder, speaker.label)
+            return {"means": {each.task: each.mean for each in report.tasks if each.scores}}
+
+        folder = self.work / f"{Path(speaker.label).name}-{fingerprint(inputs)[:12]}"
+        do_stage(folder, "evaluate", inputs, work)
+        return read_report(folder)
+
+
+def matched(base: Measured, tuned: Measured) -> tuple[Measured, list[Measured]]:
+    """Both with the taxes that exist in a comparison of two models only."""
+    from tunesmith.tasks import with_matched_taxes
+
+    before, after = with_matched_taxes(base.report, base.folder, tuned.report, tuned.folder)
+    return Measured(before, base.folder), [Measured(after, tuned.folder)]
+
+
+def read_policy(path: Path | None, tables: Mapping[str, Any]) -> "Recipe":
+    """The tasks and the policy of `--policy RECIPE`, with `--set` on top."""
+    from tunesmith.recipe import load_policy
+
+    return load_policy(path, tables)
+
+
+def read_report(path: Path) -> Measured:
+    """The report of a file or an evaluate folder, with the values of its sealed tasks: for the gate alone."""
+    from tunesmith.errors import EvaluateError
+    from tunesmith.evaluate.run import REPORT
+    from tunesmith.evaluate.vault import opened
+    from tunesmith.files import read_json
+
+    path = path / REPORT if path.is_dir() else path
+    try:
+        return Measured(opened(path.parent, Report.from_dict(read_json(path))), path.parent)
+    except (KeyError, TypeError, AttributeError):
+        raise EvaluateError(f"{path}: not a report; give the report.json that `tunesmith evaluate` wrote") from None
