@@ -17,6 +17,8 @@ RECIPE = """
 name = "strange things that gate never reads"
 [model]
 name = "no-such-model"
+[evaluate]
+panel = "off"
 [[evaluate.tasks]]
 name = "words"
 path = "golden.jsonl"
