@@ -10,7 +10,7 @@ from tunesmith.cli.options import do_stage
 from tunesmith.types import Report
 
 if TYPE_CHECKING:
-    from tunesmith.cli.speakers import Speaker
+    from tunesmith.cli.speakers import RemoteSpeaker, Speaker
     from tunesmith.evaluate import Task
     from tunesmith.recipe import Recipe
 
@@ -42,26 +42,28 @@ class Measuring:
 
     def measure(self, name: str) -> Measured:
         """The report that `name` is or leads to, or that of the model that it names."""
-        from tunesmith.cli.speakers import candidate
+        from tunesmith.cli.speakers import RemoteSpeaker, candidate
         from tunesmith.evaluate.run import REPORT
+        from tunesmith.generate.endpoint import endpoint_from, is_remote
 
         path = Path(name)
         if path.suffix == ".json" or (path / REPORT).is_file():
             return read_report(path)
+        if is_remote(name):
+            return self.ask(RemoteSpeaker(endpoint_from(name)))
         return self.ask(candidate(name, self.pool, self.base))
 
-    def ask(self, speaker: "Speaker") -> Measured:
+    def ask(self, speaker: "Speaker | RemoteSpeaker") -> Measured:
         """The report of a model on the tasks; what was asked before, of the same weights, is read again."""
-        from tunesmith.cli.speakers import asked_once
         from tunesmith.evaluate import evaluate
         from tunesmith.files import fingerprint
 
         marks = [task.fingerprint for task in self.tasks]
         config = self.recipe.evaluate
-        inputs = [config.batch_prompts, marks, speaker.digest, speaker.config.dtype, speaker.render]
+        inputs = [config.batch_prompts, marks, *speaker.marks]
 
         def work(folder: Path) -> dict[str, Any]:
-            report = evaluate(self.tasks, asked_once(speaker, config), folder, speaker.label)
+            report = evaluate(self.tasks, speaker.asked_once(config), folder, speaker.label)
             return {"means": {each.task: each.mean for each in report.tasks if each.scores}}
 
         folder = self.work / f"{Path(speaker.label).name}-{fingerprint(inputs)[:12]}"
