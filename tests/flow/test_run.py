@@ -263,3 +263,33 @@ def test_a_finished_run_needs_no_torch(values, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_of_the_vault_a_run_tells_the_verdict_alone(values, tmp_path):
+    path = tmp_path / "golden.jsonl"
+    path.write_text(path.read_text().replace('"gate"', '"vault"'))
+    values["evaluate"]["tasks"][0] |= {"split": "vault"}
+    result = do(values, tmp_path)
+    (finding,) = result.verdict.findings
+    assert finding.task == "sums" and finding.outcome in ("PASS", "FAIL", "INCONCLUSIVE")
+    assert "nothing more is told" in finding.explanation
+    assert result.tuned.task("sums").scores == {} and result.tuned.task("sums").facts["looks"] == 2
+    shown = [file for file in (tmp_path / "runs").rglob("*") if file.is_file() and "vault" not in file.parts]
+    assert not any('"g11"' in file.read_text(errors="replace") for file in shown)
+    assert not any('"g11"' in file.read_text(errors="replace") for file in (tmp_path / "pool").rglob("*.json"))
+
+
+def test_a_benchmarks_path_starts_at_the_recipe(tmp_path):
+    from tunesmith.recipe import load_recipe
+
+    (tmp_path / "deep").mkdir()
+    recipe = tmp_path / "deep" / "recipe.toml"
+    recipe.write_text(
+        '[data]\npaths = ["train.jsonl"]\n[evaluate]\nledger = "mine.sqlite"\n'
+        '[[evaluate.tasks]]\nname = "maths"\npath = "gsm8k:../gsm8k/test.jsonl"\n'
+        '[[evaluate.tasks]]\nname = "general"\npath = "builtin:general"\n'
+    )
+    evaluate = load_recipe(recipe).evaluate
+    maths, general = evaluate.tasks
+    assert maths.path.startswith("gsm8k:/") and Path(maths.path[6:]).resolve() == tmp_path / "gsm8k" / "test.jsonl"
+    assert general.path == "builtin:general" and evaluate.ledger == str(tmp_path / "deep" / "mine.sqlite")
