@@ -133,6 +133,19 @@ def test_a_tied_head_may_be_stored_or_not(models, tmp_path, stored):
     assert logits(config(tmp_path / "out")).isfinite().all()
 
 
+def test_a_family_that_ties_by_default_need_not_say_so(models, tmp_path):
+    base, spelled = (shutil.copytree(each, tmp_path / each.name) for each in models)
+    told = json.loads((base / "config.json").read_text())
+    del told["tie_word_embeddings"]  # as in Gemma's configuration
+    (base / "config.json").write_text(json.dumps(told))
+    found = weights(spelled)
+    found["lm_head.weight"] = found["model.embed_tokens.weight"].clone()
+    save_file(found, spelled / "model.safetensors", metadata={"format": "pt"})
+    merge_back(config(base), spelled, 0.5, tmp_path / "out")
+    merged = weights(tmp_path / "out")
+    assert torch.equal(merged["lm_head.weight"], merged["model.embed_tokens.weight"])
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_a_scaled_adapter_is_the_merge_of_the_whole_models(models, tmp_path, alpha):
     base, _ = models

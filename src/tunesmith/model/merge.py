@@ -127,7 +127,8 @@ class _Weights:
         self.folder = folder
         self.files = {path: stack.enter_context(safe_open(path, "pt")) for path in sorted(folder.glob("*.safetensors"))}
         self.places = {name: path for path, file in self.files.items() for name in file.keys()}  # noqa: SIM118
-        self.is_tied = bool(read_json(folder / "config.json").get("tie_word_embeddings"))
+        # Families that tie by default leave the field out of config.json.
+        self.is_tied = bool(read_json(folder / "config.json").get("tie_word_embeddings", True))
 
     def tensor(self, name: str) -> Tensor:
         found: Tensor = self.files[self.places[self._stored(name)]].get_tensor(self._stored(name))
