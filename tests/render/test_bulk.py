@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import WordRenderer, example, examples, turns
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from word_renderer import WordRenderer, example, examples, turns
 
 from tunesmith.errors import ConfigError, DataError, RenderError
 from tunesmith.files import StageFolder, write_jsonl
@@ -381,7 +381,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path, small_chu
 FRUGAL = """
 import dataclasses, re, sys
 from pathlib import Path
-from fakes import WordRenderer, example
+from word_renderer import WordRenderer, example
 from tunesmith.files import StageFolder
 from tunesmith.render import RenderConfig, render
 from tunesmith.render.bulk import chunks

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from fakes import BOS, END, STOP, WordRenderer, same, token_of, turns
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from word_renderer import BOS, END, STOP, WordRenderer, same, token_of, turns
 
 from tunesmith.branches import sequences
 from tunesmith.errors import MaskError, RenderError

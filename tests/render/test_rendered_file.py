@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from fakes import WordRenderer, examples, same
+from word_renderer import WordRenderer, examples, same
 
 from tunesmith.errors import DataError
 from tunesmith.files import StageFolder

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import SHARED_DATA
 from tunesmith.errors import EvaluateError
 from tunesmith.verify.accepted_call import accepted_call
 from tunesmith.verify.benchmarks import bfcl
 
-DATA = SHARED_DATA / "tool_calls" / "bfcl_simple_python.jsonl"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "tool_calls" / "bfcl_simple_python.jsonl"
 needs_data = pytest.mark.skipif(not DATA.is_file(), reason="no BFCL data beside the project")
 PROPERTIES: dict[str, Any] = {
     "base": {"type": "integer"},

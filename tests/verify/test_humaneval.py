@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from conftest import SHARED_DATA
 from tunesmith.verify import apply_scorer
 from tunesmith.verify.benchmarks import BENCHMARKS, humaneval
 from tunesmith.verify.jail import Jail
 from tunesmith.verify.python_tests import python_tests, run_tests
 
-DATA = SHARED_DATA / "humaneval" / "HumanEval.jsonl.gz"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "humaneval" / "HumanEval.jsonl.gz"
 RECORD = {
     "task_id": "Mine/0",
     "prompt": 'def twice(x: int) -> int:\n    """ Two times x.\n    >>> twice(2)\n    4\n    """\n',
