@@ -167,8 +167,8 @@ def test_another_environment_is_told_in_one_line(tiny_model_folder, tmp_path, ca
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(loop, "save_final", lambda *a, **o: (_ for _ in ()).throw(KeyboardInterrupt))
         train_here(tmp_path, tiny_model_folder)
-    real = environment(torch.device("cpu"))
-    monkeypatch.setattr(loop, "environment", lambda device: {**real, "threads": 64, "ranks": 2})
+    real = environment(torch.device("cpu"), "torch")
+    monkeypatch.setattr(loop, "environment", lambda device, kernels: {**real, "threads": 64, "ranks": 2})
     capsys.readouterr()
     train_here(tmp_path, tiny_model_folder)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "resumed" in line]
@@ -177,9 +177,9 @@ def test_another_environment_is_told_in_one_line(tiny_model_folder, tmp_path, ca
 
 
 def test_the_same_environment_says_nothing():
-    now = environment(torch.device("cpu"))
+    now = environment(torch.device("cpu"), "torch")
     assert what_changed(json.loads(json.dumps(now)), now) is None
-    assert set(now) == {"torch", "device", "processor", "threads", "ranks"}
+    assert set(now) == {"torch", "device", "processor", "kernels", "threads", "ranks"}
 
 
 def test_other_data_or_packing_cannot_be_resumed(tiny_model_folder, tmp_path):

@@ -309,6 +309,10 @@ class TrainConfig(Config):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
 
+    kernels: Literal["auto", "off"] = "auto"
+    """auto: bfloat16 models on a CPU train with C++ kernels, built once by the machine's own compiler, where there is
+    one and a module is proven to compute the same. off: with torch's operations alone."""
+
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
     """Where metrics are copied to beside metrics.jsonl; each is an extra of its own name."""
 

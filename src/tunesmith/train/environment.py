@@ -8,12 +8,14 @@ import torch
 import torch.distributed as distributed
 
 
-def environment(device: torch.device) -> dict[str, str | int]:
-    """The facts on which the last bits of a training depend, with the names that people know them by."""
+def environment(device: torch.device, kernels: str) -> dict[str, str | int]:
+    """The facts on which the last bits of a training depend, with the names that people know them by. `kernels` is the
+    digest of the kernels in use."""
     return {
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "kernels": kernels,
         "threads": torch.get_num_threads(),
         "ranks": distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1,
     }

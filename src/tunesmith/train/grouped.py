@@ -139,6 +139,11 @@ def attend_groups(
     return out_THD[None]
 
 
+def is_short(num_queries: int, num_keys: int) -> bool:
+    """Whether plain products serve a block of this size."""
+    return num_queries * num_keys <= _LONGEST_PLAIN**2
+
+
 def _block(states_1HTD: Tensor, places_SL: Tensor) -> Tensor:
     """[1, H, T, D] -> [S, H, L, D]."""
     lines, longest = places_SL.shape
@@ -151,7 +156,7 @@ def _attend(
     query_SHQD: Tensor, key_SGKD: Tensor, value_SGKD: Tensor, hidden_SQK: Tensor | None, scores: Scores, dropout: float
 ) -> Tensor:
     """Masked or causal attention with grouped key heads: [S, H, Q, D]."""
-    is_small = query_SHQD.shape[2] * key_SGKD.shape[2] <= _LONGEST_PLAIN**2
+    is_small = is_short(query_SHQD.shape[2], key_SGKD.shape[2])
     if is_small and (not scores.is_plain or (query_SHQD.device.type == "cpu" and dropout == 0)):
         return _attend_stacked(query_SHQD, key_SGKD, value_SGKD, hidden_SQK, scores, dropout)
     if not scores.is_plain:

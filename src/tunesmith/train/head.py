@@ -11,7 +11,7 @@ Shapes: S trained places, C places of a chunk or of a slice of it, V vocabulary,
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from tunesmith.train.forward import RowTensors, forward, row_tensors
+from tunesmith.train.kernels.native import Native
 from tunesmith.train.loss import token_log_probs
 from tunesmith.types import LINEAR, Row
 
@@ -64,6 +65,9 @@ class Head:
     """What makes the product of the model's output embeddings its logits; None where only the whole model can, which
     takes more memory."""
 
+    native: Native | None = None
+    """Kernels for the loss of a chunk, where there are any."""
+
     @property
     def kind(self) -> str:
         """`chunked` or `whole`, as the metrics say."""
@@ -98,7 +102,7 @@ class Head:
         module, rule = model.get_output_embeddings(), self.rule
         with _fed(module, lambda hidden_1SD: hidden_1SD[:, :1]) as found:
             forward(model, tensors, tensors.places_S)
-        return found[0][0], lambda hidden_CD: rule(module(hidden_CD[None])[0])
+        return found[0][0], lambda hidden_CD: rule(module(hidden_CD[None]).squeeze(0))
 
 
 def chunked_loss(
@@ -230,7 +234,7 @@ def _fed(module: torch.nn.Module, change: Callable[[Tensor], Tensor]) -> Iterato
 
 
 @torch.no_grad()
-def find_head(model: Any, chunk_tokens: int) -> Head:
+def find_head(model: Any, chunk_tokens: int, native: Native | None = None) -> Head:
     """The model's head with the rule that gives the model's own logits of a few tokens, to rounding.
 
     Tried with the hidden states as they are, and scaled up until the largest product is in the hundreds. Where no
@@ -239,7 +243,7 @@ def find_head(model: Any, chunk_tokens: int) -> Head:
     """
     was_training = model.training
     try:
-        return _find_head(model.eval(), _a_few_tokens(model), chunk_tokens)
+        return _find_head(model.eval(), _a_few_tokens(model), Head(chunk_tokens, native=native))
     finally:
         model.train(was_training)
 
@@ -252,8 +256,8 @@ def _a_few_tokens(model: Any) -> RowTensors:
     return row_tensors(Row(tokens, weights, places, np.zeros(8, np.int32), LINEAR, ("a few tokens",)), model)
 
 
-def _find_head(model: Any, tensors: RowTensors, chunk_tokens: int) -> Head:
-    whole, module = Head(chunk_tokens), model.get_output_embeddings()
+def _find_head(model: Any, tensors: RowTensors, whole: Head) -> Head:
+    module = model.get_output_embeddings()
     if module is None:
         return whole
     with _fed(module, _nothing) as found:
@@ -266,7 +270,7 @@ def _find_head(model: Any, tensors: RowTensors, chunk_tokens: int) -> Head:
         large_SV = forward(model, tensors, tensors.places_S)
     pairs = [(product_SV, natural_SV), (module(found[0] * scale)[0], large_SV)]
     off, rule = min(((_largest_error(rule, pairs), rule) for rule in _rules(model.config)), key=lambda pair: pair[0])
-    return Head(chunk_tokens, rule) if off <= 1.0 else whole
+    return replace(whole, rule=rule) if off <= 1.0 else whole
 
 
 def _largest_error(rule: Rule, pairs: Sequence[tuple[Tensor, Tensor]]) -> float:

@@ -29,6 +29,7 @@ from tunesmith.train.conversation_losses import cut_losses
 from tunesmith.train.environment import environment, what_changed
 from tunesmith.train.head import find_head
 from tunesmith.train.judge import Judge, measure
+from tunesmith.train.kernels import Kernels, kernels_in
 from tunesmith.train.objectives.make import make_objective
 from tunesmith.train.optim import make_optimizer
 from tunesmith.train.parallel.ranks import Ranks, current
@@ -56,12 +57,26 @@ class Training:
     judge: Judge
     average: Average | None
     base_folder: Path
+    kernels: Kernels
 
 
 def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, probes: Sequence[Probe]) -> Checkpoint:
     """See `tunesmith.train.train`. `model` was loaded with the attention of `tunesmith.train.attention`."""
-    config = plan.config
     ranks = current()
+    with kernels_in(model, plan.config.kernels, ranks.world_size) as kernels:
+        return _run(plan, model, batches, folder, probes, ranks, kernels)
+
+
+def _run(
+    plan: Plan,
+    model: Any,
+    batches: Stream[Batch],
+    folder: Path,
+    probes: Sequence[Probe],
+    ranks: Ranks,
+    kernels: Kernels,
+) -> Checkpoint:
+    config = plan.config
     judge = Judge(config, probes, folder / "best")
     base_folder = Path(model.config._name_or_path)
     check_supported(plan, ranks)
@@ -69,20 +84,20 @@ def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, p
     prove_attention(model)
     model = prepare(model, config)
     lay_weights(plan.start, model)
-    head = find_head(model, config.loss.chunk_tokens)
+    head = find_head(model, config.loss.chunk_tokens, kernels.loss)
     spread = partial(shard, ranks=ranks, shard_ranks=config.parallel.shard_ranks)
     objective = make_objective(config, model, head, spread, is_continued=plan.start != Start())
     model = spread(model)
     if not ranks.is_first:  # equal adapters everywhere, but dropout of one's own
         torch.manual_seed(config.seed + ranks.rank)
     plan, peak = settle_rate(plan, model, objective, batches, folder)
-    optimizer = make_optimizer(model, config.optimizer, config.seed)
+    optimizer = make_optimizer(model, config.optimizer, config.seed, kernels.gradients)
     begin(plan.start, optimizer, model)
     schedule = Schedule(config.schedule, plan.num_steps, plan.num_warmup, peak)
     engine = Engine(plan, model, optimizer, schedule, objective, folder, ranks)
     share_objective(probes, objective)
     average = average_of(config, optimizer.final_weights(), folder / "averaged")
-    training = Training(engine, batches, judge, average, base_folder)
+    training = Training(engine, batches, judge, average, base_folder, kernels)
     step, notes = _resume(training)
     with _report(training, step, notes, head.kind) as report, _stop_request(ranks) as stop:
         if step == 0 and (measured := _measure(training, probes, 0)):
@@ -158,7 +173,7 @@ def _save(training: Training, step: int) -> None:
         "batches": training.batches.state(),
         "schedule": engine.schedule.state(),
         "judge": training.judge.state(),
-        "environment": environment(_device(engine.model)),
+        "environment": environment(_device(engine.model), training.kernels.digest),
     }
     keep = engine.plan.config.keep_checkpoints
     save_checkpoint(engine.folder / "checkpoints", step, tensors, facts, keep, engine.ranks)
@@ -188,7 +203,7 @@ def _resume(training: Training) -> tuple[int, list[str]]:
     engine.schedule.restore(saved.facts["schedule"])
     if training.average is not None:
         training.average.restore(saved.tensors)
-    changed = what_changed(saved.facts["environment"], environment(_device(engine.model)))
+    changed = what_changed(saved.facts["environment"], environment(_device(engine.model), training.kernels.digest))
     passed_over = [f"damaged, so {saved.path.name} is taken in its place: {each}" for each in saved.damaged]
     return saved.step, [*passed_over, *([changed] if changed else [])]
 
@@ -206,7 +221,7 @@ def _report(training: Training, step: int, notes: Sequence[str], head: str) -> I
         Progress("train", num_steps, start=step, metrics_path=folder / "metrics.jsonl") as progress,
         Watch(engine.plan, engine.model, folder, step, num_visits, engine.ranks.world_size) as watch,
     ):
-        for note in notes:
+        for note in (*notes, *filter(None, [training.kernels.note])):
             progress.note(note)
 
         def report(done: Step | None, measured: dict[str, float]) -> None:
@@ -214,7 +229,9 @@ def _report(training: Training, step: int, notes: Sequence[str], head: str) -> I
                 progress.advance(0, measured, step=0, **measured)
                 return
             figures = watch.see(done, measured)
-            progress.advance(1, shown(figures), step=done.number + 1, head=head, **figures)
+            progress.advance(
+                1, shown(figures), step=done.number + 1, head=head, kernels=training.kernels.kind, **figures
+            )
 
         yield report
         if training.judge.is_over:

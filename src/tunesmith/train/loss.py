@@ -14,6 +14,8 @@ from torch import Tensor
 from tunesmith.branches import PlaceArray, predictors
 from tunesmith.errors import TrainError
 from tunesmith.train.config import LossConfig
+from tunesmith.train.kernels.functions import cross_entropy
+from tunesmith.train.kernels.native import Native
 from tunesmith.types import Row
 
 
@@ -44,15 +46,18 @@ class TokenLosses(NamedTuple):
     """-log p(target), in nats, which compares across all settings; detached [S]."""
 
 
-def token_losses(logits_SV: Tensor, targets_S: Tensor, config: LossConfig) -> TokenLosses:
+def token_losses(logits_SV: Tensor, targets_S: Tensor, config: LossConfig, native: Native | None = None) -> TokenLosses:
     """The loss of each token. The caller weighs, sums, and divides by the total weight of the whole optimizer step:
     the one normalizer.
 
     Cross-entropy is -log p(target); label smoothing (Szegedy et al. 2015) mixes in the mean of -log p over the
     vocabulary, as torch's cross_entropy does. Dynamic fine-tuning (Wu et al. 2025) multiplies each token's loss by
     its own probability, through which no gradient flows. The z-loss (Chowdhery et al. 2022) adds the squared
-    logarithm of the softmax's denominator.
+    logarithm of the softmax's denominator. `native` computes plain cross-entropy of bfloat16 logits, if given.
     """
+    if native is not None and not config.differs and logits_SV.dtype == torch.bfloat16:
+        losses_S = cross_entropy(native, logits_SV, targets_S)
+        return TokenLosses(losses_S, losses_S.detach())
     log_probs_SV = log_probs(logits_SV)
     picked_S = _picked(log_probs_SV, targets_S)
     trained_S = -picked_S

@@ -35,7 +35,7 @@ class Supervised:
             return RowLoss(torch.zeros((), requires_grad=True), torch.zeros(0), tensors.where_S)
 
         def loss(logits_CV: Tensor, chunk: slice) -> ChunkLoss:
-            losses = token_losses(logits_CV, tensors.targets_S[chunk], self.config)
+            losses = token_losses(logits_CV, tensors.targets_S[chunk], self.config, self.head.native)
             return ChunkLoss((losses.trained_S * tensors.weights_S[chunk]).sum(), losses.plain_S)
 
         total, plain_S = self.head.loss(model, tensors, loss)

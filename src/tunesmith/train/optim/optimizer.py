@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tunesmith.errors import TrainError
 from tunesmith.train.config import OptimizerConfig
+from tunesmith.train.kernels.native import Native
 from tunesmith.train.optim.kinds import averaged
 from tunesmith.train.optim.places import Trained, trained_weights
 from tunesmith.train.optim.precision import Keeper, Masters, StochasticRounding
@@ -20,10 +21,14 @@ _COUNTERS = ("k", "weight_sum", "lr_max")  # what schedulefree keeps in its grou
 class Optimizer:
     """Moves the trained weights of a model. N weights, in the model's own order."""
 
-    def __init__(self, trained: Sequence[Trained], config: OptimizerConfig, seed: int = 0) -> None:
+    def __init__(
+        self, trained: Sequence[Trained], config: OptimizerConfig, seed: int = 0, native: Native | None = None
+    ) -> None:
+        """`native` adds gradients up, where there are kernels."""
         self.names = [each.name for each in trained]
         self.parameters = [each.parameter for each in trained]
         self._config = config
+        self._native = native
         self._gradients: list[Tensor | None] = [None] * len(trained)
         self._num_steps = 0
         self._keeper: Keeper = (
@@ -33,8 +38,8 @@ class Optimizer:
     def collect_gradients(self) -> None:
         """Add the model's gradients to the step's, in float32, and clear them: call after each micro-batch.
 
-        The step's gradients exist from its first micro-batch to its end only. Those of float32 weights are left where
-        they are: autograd adds them up in place.
+        The step's gradients exist from its first micro-batch to its end only, and become float32 when there is a
+        second one to add. Those of float32 weights are left where they are: autograd adds them up in place.
         """
         for index, parameter in enumerate(self.parameters):
             if parameter.grad is None or parameter.dtype == torch.float32:
@@ -42,9 +47,18 @@ class Optimizer:
             fresh, parameter.grad = parameter.grad, None
             gathered = self._gradients[index]
             if gathered is None:
-                self._gradients[index] = fresh.float()
+                self._gradients[index] = fresh
             else:
-                gathered += fresh
+                self._gradients[index] = self._sum(gathered, fresh)
+
+    def _sum(self, gathered: Tensor, fresh: Tensor) -> Tensor:
+        """Both, in float32; into `gathered` where it is float32 already."""
+        total = gathered.float()
+        if self._native is not None and fresh.dtype == torch.bfloat16 and total.is_contiguous():
+            self._native.add_narrow(total, fresh.contiguous())
+        else:
+            total += fresh
+        return total
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> float:
@@ -67,7 +81,8 @@ class Optimizer:
     def _take_gradients(self) -> list[Tensor | None]:
         """The gradients of the step, float32 [N], which belong to the caller now."""
         self.collect_gradients()
-        taken, self._gradients = self._gradients, [None] * len(self.parameters)
+        taken = [None if each is None else each.float() for each in self._gradients]
+        self._gradients = [None] * len(self.parameters)
         for index, parameter in enumerate(self.parameters):
             if parameter.grad is not None:
                 taken[index], parameter.grad = parameter.grad, None
@@ -164,9 +179,10 @@ def _moved(value: Any, device: torch.device) -> Any:
     return value.to(device, copy=True) if isinstance(value, Tensor) else value
 
 
-def make_optimizer(model: Any, config: OptimizerConfig, seed: int = 0) -> Optimizer:
-    """The optimizer of the weights of `model` that require gradients; `seed` is for stochastic rounding.
+def make_optimizer(model: Any, config: OptimizerConfig, seed: int = 0, native: Native | None = None) -> Optimizer:
+    """The optimizer of the weights of `model` that require gradients; `seed` is for stochastic rounding, `native` for
+    adding gradients up.
 
     Raises TrainError where the model or this machine cannot have what the config asks for.
     """
-    return Optimizer(trained_weights(model, config), config, seed)
+    return Optimizer(trained_weights(model, config), config, seed, native)
