@@ -6,7 +6,6 @@ import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,7 +20,7 @@ from tunesmith.train.forward import forward, row_tensors
 from tunesmith.train.kernels import PARTS, kernels_in
 from tunesmith.train.kernels import build as building
 from tunesmith.train.kernels.functions import cross_entropy, rms_norm, swiglu
-from tunesmith.train.kernels.native import load_native
+from tunesmith.train.kernels.native import Native, load_native
 from tunesmith.train.kernels.places import mlp_swap, norm_swap, swapped
 from tunesmith.train.loss import token_losses
 
@@ -218,6 +217,14 @@ def test_a_copy_of_a_swapped_module_computes_with_its_own_weights(native):
     assert "forward" not in vars(module)
 
 
+PARTS_OF = {
+    "norm": {"norm_forward", "norm_backward"},
+    "swiglu": {"swiglu_forward", "swiglu_backward"},
+    "attention": {"rotary_gather", "softmax_forward", "softmax_backward", "rotary_back"},
+}
+PARTS_OF["all"] = set.union(*PARTS_OF.values())
+
+
 def losses_and_gradients(network, row):
     """The loss of each trained token, and every gradient."""
     tensors = row_tensors(row, network)
@@ -235,8 +242,10 @@ def rows(examples, row_tokens=400):
 
 @needs_compiler
 @pytest.mark.parametrize("examples", [rendered(9, longest=60), trees(3)], ids=["conversations", "trees"])
-@pytest.mark.parametrize("part", [*PARTS[:3], "all"])
-def test_a_model_with_kernels_is_as_close_to_float32_as_without(tiny_model_folder, examples, part):
+@pytest.mark.parametrize("part", PARTS_OF)
+def test_a_model_with_kernels_is_as_close_to_float32_as_without(tiny_model_folder, examples, part, monkeypatch):
+    called, real = [], Native._call
+    monkeypatch.setattr(Native, "_call", lambda self, name, *rest: (called.append(name), real(self, name, *rest)))
     (row,) = rows(examples)
     exact_losses, exact = losses_and_gradients(model(tiny_model_folder), row)
     network = model(tiny_model_folder, "bfloat16")
@@ -244,7 +253,7 @@ def test_a_model_with_kernels_is_as_close_to_float32_as_without(tiny_model_folde
     with kernels_in(network, "auto", parts=PARTS if part == "all" else [part]) as kernels:
         assert kernels.num_swapped > 0
         found_losses, found = losses_and_gradients(network, row)
-    assert not all(torch.equal(found[name], plain[name]) for name in plain)  # they really ran
+    assert PARTS_OF[part] <= set(called)
     assert (found_losses - exact_losses).norm() <= 1.5 * (plain_losses - exact_losses).norm()
     for name, gradient in exact.items():
         own = (plain[name].float() - gradient).norm()
@@ -277,7 +286,7 @@ def test_where_kernels_have_no_business(tiny_model_folder, dtype, choice, ranks)
 # Whole trainings
 
 
-def run(folder, path, steps=4, dtype="bfloat16", **options):
+def run(folder, path, steps=2, dtype="bfloat16", **options):
     asked = plan(steps, learning_rate=1e-3, **options)
     train(asked, model(folder, dtype), batches(rendered(12, longest=40), 4, 100, 10), path)
     return [json.loads(line) for line in (path / "metrics.jsonl").open()]
@@ -300,8 +309,14 @@ def test_trainings_with_and_without_come_to_the_same_losses(tiny_model_folder, t
     assert {line["kernels"] for line in ours} == {"native"}
     assert {line["kernels"] for line in plain} == {"torch"}
     assert [line["loss"] for line in ours] == pytest.approx([line["loss"] for line in plain], rel=5e-3)
-    again = run(tiny_model_folder, tmp_path / "again", **options)
-    assert [line["loss"] for line in again] == [line["loss"] for line in ours]
+
+
+@needs_compiler
+def test_the_same_training_comes_to_the_same_bits(tiny_model_folder, tmp_path):
+    one, other = (run(tiny_model_folder, tmp_path / name, method="full") for name in ("one", "other"))
+    assert [line["loss"] for line in one] == [line["loss"] for line in other]
+    weights = [(tmp_path / name / "final" / "model.safetensors").read_bytes() for name in ("one", "other")]
+    assert weights[0] == weights[1]
 
 
 def test_without_a_compiler_training_says_so_once_and_goes_on(tiny_model_folder, tmp_path, monkeypatch, capsys):
@@ -336,7 +351,7 @@ def test_a_library_is_built_once_and_again_when_it_is_torn(empty_cache, builds, 
     assert building.library() == path and len(builds) == 1
     assert [each.name for each in empty_cache.iterdir()] == [path.name]
     whole = path.read_bytes()
-    for torn in (whole[: len(whole) // 2], b"", whole[:100] + b"\0" + whole[101:]):
+    for torn in (whole[: len(whole) // 2], b"", whole[:100] + b"?" + whole[101:]):
         path.unlink()
         path.write_bytes(torn)
         assert not building.is_whole(path)
@@ -377,6 +392,5 @@ def test_the_name_changes_with_source_flags_and_processor(monkeypatch):
 def test_native_code_is_the_projects_own():
     """Nothing but the file beside the module is ever compiled."""
     assert building.SOURCE.parent.name == "kernels" and building.SOURCE.name == "native.cpp"
-    assert np.all(
-        [line.startswith("#include <") for line in building.SOURCE.read_text().splitlines() if "#include" in line]
-    )
+    included = [line for line in building.SOURCE.read_text(encoding="utf-8").splitlines() if "#include" in line]
+    assert included and all(line.startswith("#include <") for line in included)

@@ -51,13 +51,19 @@ _heard: list[_Heard] = []
 
 
 def _listen(
-    module: nn.Module, query_1HTD: Tensor, key_1GTD: Tensor, *states: Any, scaling: float | None = None, **options: Any
+    module: nn.Module,
+    query_1HTD: Tensor,
+    key_1GTD: Tensor,
+    value_1GTD: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **options: Any,
 ) -> tuple[Tensor, None]:
     with torch.no_grad():
         every_key = key_1GTD.repeat_interleave(query_1HTD.shape[1] // key_1GTD.shape[1], 1).float()
         scores = query_1HTD.float() @ every_key.transpose(2, 3) * (scaling or query_1HTD.shape[-1] ** -0.5)
         _heard.append(_Heard(scaling, options, float(scores.std())))
-    return grouped_attention(module, query_1HTD, key_1GTD, *states, scaling=scaling, **options)
+    return grouped_attention(module, query_1HTD, key_1GTD, value_1GTD, attention_mask, scaling, **options)
 
 
 def _no_mask(*_: Any, **__: Any) -> None:
@@ -103,7 +109,9 @@ def _forward(self: Any, hidden_states: Tensor, *arguments: Any, **options: Any) 
     query_THD, key_TGD, value_TGD = (getattr(self, name)(hidden_states).view(heads) for name in _PROJECTIONS[:3])
     if hasattr(self, "q_norm"):
         query_THD, key_TGD = self.q_norm(query_THD), self.k_norm(key_TGD)
-    attended_THD = _Attend.apply(kernel, groups, turn, query_THD, key_TGD, value_TGD)
+    attended_THD = _Attend.apply(  # type: ignore[no-untyped-call]
+        kernel, groups, turn, query_THD, key_TGD, value_TGD
+    )
     return self.o_proj(attended_THD.flatten(1)[None]), None
 
 

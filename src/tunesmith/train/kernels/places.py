@@ -66,8 +66,8 @@ def mlp_swap(native: Native, module: nn.Module) -> Swap | None:
         return None
     if type(getattr(module, "act_fn", None)).__name__ not in _SILUS:  # for small inputs others look alike
         return None
-    swap = Swap(module, _mlp_forward, native)
-    return swap if _is_proven(swap, int(module.gate_proj.in_features), []) else None
+    swap, width = Swap(module, _mlp_forward, native), getattr(parts[0], "in_features", 0)
+    return swap if _is_proven(swap, int(width), []) else None
 
 
 def _norm_forward(self: Any, hidden_states: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class Optimizer:
         self.names = [each.name for each in trained]
         self.parameters = [each.parameter for each in trained]
         self._config = config
-        self._native = native
+        self.native = native
         self._gradients: list[Tensor | None] = [None] * len(trained)
         self._num_steps = 0
         self._keeper: Keeper = (
@@ -54,8 +54,8 @@ class Optimizer:
     def _sum(self, gathered: Tensor, fresh: Tensor) -> Tensor:
         """Both, in float32; into `gathered` where it is float32 already."""
         total = gathered.float()
-        if self._native is not None and fresh.dtype == torch.bfloat16 and total.is_contiguous():
-            self._native.add_narrow(total, fresh.contiguous())
+        if self.native is not None and fresh.dtype == torch.bfloat16 and total.is_contiguous():
+            self.native.add_narrow(total, fresh.contiguous())
         else:
             total += fresh
         return total
