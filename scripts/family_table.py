@@ -2,7 +2,7 @@
 
     python scripts/family_table.py docs/families.md
 
-The families are those of tests/train/model_families.py: tiny models of transformers' own classes with random weights.
+The families are those of tests/model_families.py: tiny models of transformers' own classes with random weights.
 """
 
 import sys
@@ -10,10 +10,8 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "train"))
 
 from model_families import FAMILIES, REFUSED, TRAINED, Family
-
 from tunesmith.errors import TrainError
 from tunesmith.model import ModelConfig
 from tunesmith.model.load import load_model

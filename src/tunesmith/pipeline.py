@@ -15,7 +15,7 @@ from tunesmith.evaluate.run import REPORT
 from tunesmith.evaluate.vault import opened
 from tunesmith.files import atomic_write, fingerprint, read_json, write_json
 from tunesmith.gate import VERDICT_FILE, gate, read_verdict, write_verdict
-from tunesmith.generate.engines import local_engine, local_mark
+from tunesmith.generate.engines import known_engine, local_mark, local_mode
 from tunesmith.generate.ledger import recorded
 from tunesmith.model import tokenizer_folder
 from tunesmith.pack import Batches
@@ -111,15 +111,17 @@ class Run(Preparation):
 
         def work(folder: Path) -> dict[str, Any]:
             load = lambda: load_generator(self.recipe, checkpoint, digest, self.asking_renderer)  # noqa: E731
-            engine = local_engine(self.recipe.model.dtype, self.recipe.evaluate.batch_prompts)
-            mark = local_mark(digest, engine, self.asking_renderer)
-            generator = recorded(load, self.recipe.evaluate.ledger, digest=digest, engine=engine, mark=mark)
+            config = self.recipe.evaluate
+            mode = local_mode(self.recipe.model.dtype, config.batch_prompts, config.shapes)
+            mark = local_mark(digest, mode, self.asking_renderer)
+            generator = recorded(load, config.ledger, digest=digest, engine=known_engine(mark), mark=mark)
             report = evaluate(self.tasks, generator, folder, label)
             return {"means": {task.task: task.mean for task in report.tasks if task.scores}}
 
         marks = [task.fingerprint for task in self.tasks]
         asked = self.asking_renderer.fingerprint
-        inputs = [self.recipe.evaluate.batch_prompts, marks, digest, self.recipe.model.dtype, asked]
+        passes = [self.recipe.evaluate.batch_prompts, self.recipe.evaluate.shapes]
+        inputs = [passes, marks, digest, self.recipe.model.dtype, asked]
         self.stage(f"evaluate/{label}", inputs, work)
         return Report.from_dict(read_json(self.dir.path / "evaluate" / label / REPORT))
 
@@ -244,7 +246,6 @@ def load_generator(recipe: Recipe, checkpoint: Checkpoint | None, digest: str, r
         adapter = checkpoint.path
     elif checkpoint is not None:
         config = config.model_copy(update={"name": str(checkpoint.path), "revision": None})
-    batch = recipe.evaluate.batch_prompts
-    return LocalGenerator(
-        lambda: load_model(config, adapter=adapter), renderer, digest, batch_prompts=batch, dtype=config.dtype
-    )
+    load = lambda: load_model(config, adapter=adapter)  # noqa: E731
+    batch, shapes = recipe.evaluate.batch_prompts, recipe.evaluate.shapes
+    return LocalGenerator(load, renderer, digest, batch_prompts=batch, shapes=shapes, dtype=config.dtype)

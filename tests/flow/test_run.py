@@ -151,17 +151,17 @@ def test_a_run_that_died_goes_on_to_the_same_weights(values, tmp_path, monkeypat
 
 
 def test_evaluation_goes_on_item_by_item(values, tmp_path, monkeypatch):
-    from tunesmith.generate import local
+    from tunesmith.generate.local import LocalGenerator
 
-    real, calls = local.complete, []
+    real, calls = LocalGenerator._completion, []
 
-    def die_at_third(model, prompts, *rest):
-        calls.append(len(prompts))
-        if len(calls) == 3:
+    def die_at_ninth(self, *answer):
+        calls.append(answer)
+        if len(calls) == 9:
             raise KeyboardInterrupt
-        return real(model, prompts, *rest)
+        return real(self, *answer)
 
-    monkeypatch.setattr(local, "complete", die_at_third)
+    monkeypatch.setattr(LocalGenerator, "_completion", die_at_ninth)
     with pytest.raises(KeyboardInterrupt):
         do(values, tmp_path, "evaluate.batch_prompts=4")
     samples = tmp_path / "runs" / "tiny" / "evaluate" / "base" / "samples.jsonl"
@@ -169,7 +169,7 @@ def test_evaluation_goes_on_item_by_item(values, tmp_path, monkeypatch):
     samples.write_text(samples.read_text()[:-10])  # the last line torn by the death
     result = do(values, tmp_path, "evaluate.batch_prompts=4")
     # What was finished is not asked again; the torn line's answer is in the ledger.
-    assert calls == [4] * 7
+    assert len(calls) == 9 + 4 + 12
     assert len(result.base.task("sums").scores) == 12
 
 

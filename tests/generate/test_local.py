@@ -128,10 +128,20 @@ def test_each_completion_is_told_once_when_it_is_done(generator):
 def test_the_model_is_loaded_when_it_is_first_asked(generator):
     loaded = []
     lazy = LocalGenerator(lambda: loaded.append(1) or generator.model, generator.renderer, "digest")
-    assert (lazy.digest, lazy.engine, loaded) == ("digest", "local, dtype auto, batches of 64", [])
+    assert (lazy.digest, loaded) == ("digest", [])
     lazy.generate(prompts(generator)[:1], Sampling(1))
+    assert lazy.engine == "local float32, 64 slots, fixed shapes"
     lazy.generate(prompts(generator)[:1], Sampling(1))
     assert loaded == [1]
+
+
+def test_the_engine_of_known_weights_is_named_without_loading_them(generator):
+    refuse = lambda: pytest.fail("the model was loaded")  # noqa: E731
+    first = LocalGenerator(lambda: generator.model, generator.renderer, "some digest", shapes="free")
+    assert first.engine == "local float32, 64 slots, free shapes"
+    assert LocalGenerator(refuse, generator.renderer, "some digest", shapes="free").engine == first.engine
+    with pytest.raises(pytest.fail.Exception):
+        _ = LocalGenerator(refuse, generator.renderer, "another digest", shapes="free").engine
 
 
 def test_samples_of_one_prompt_differ_and_repeat_whatever_stands_beside_them(generator):

@@ -77,7 +77,8 @@ def evaluate(
         return {"means": {each.task: each.mean for each in report.tasks if each.scores}}
 
     marks = [each.fingerprint for each in tasks]
-    inputs = [recipe.evaluate.batch_prompts, marks, *speaker.marks]
+    passes = [recipe.evaluate.batch_prompts, recipe.evaluate.shapes]
+    inputs = [passes, marks, *speaker.marks]
     _, was_done = do_stage(out, "evaluate", inputs, work)
     _print_report(out, speaker.label, was_done)
 

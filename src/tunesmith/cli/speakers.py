@@ -10,6 +10,7 @@ from tunesmith.doors import model_name
 from tunesmith.errors import ConfigError, PoolError
 from tunesmith.evaluate import EvaluateConfig
 from tunesmith.files import folder_digest, read_json
+from tunesmith.generate import Shapes
 from tunesmith.generate.endpoint import Endpoint, endpoint_from, is_remote
 from tunesmith.model import ModelConfig, model_digest, model_folder, tokenizer_folder
 from tunesmith.render import RenderConfig
@@ -49,15 +50,15 @@ class Speaker:
 
     def asked_once(self, config: EvaluateConfig) -> "Generator":
         """The model behind the ledger: what it has been asked before, it is not asked again."""
-        from tunesmith.generate.engines import local_engine, local_mark
+        from tunesmith.generate.engines import known_engine, local_mark, local_mode
         from tunesmith.generate.ledger import recorded
         from tunesmith.render import asking_renderer
 
         renderer = asking_renderer(tokenizer_folder(self.config), self.render)
-        engine = local_engine(self.config.dtype, config.batch_prompts)
-        mark = local_mark(self.digest, engine, renderer)
-        make = lambda: load(self, config.batch_prompts)  # noqa: E731
-        return recorded(make, config.ledger, digest=self.digest, engine=engine, mark=mark)
+        mode = local_mode(self.config.dtype, config.batch_prompts, config.shapes)
+        mark = local_mark(self.digest, mode, renderer)
+        make = lambda: load(self, config.batch_prompts, config.shapes)  # noqa: E731
+        return recorded(make, config.ledger, digest=self.digest, engine=known_engine(mark), mark=mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ def default_reference(pool: Path) -> str:
     )
 
 
-def load(speaker: Speaker, batch_prompts: int = 1) -> "LocalGenerator":
+def load(speaker: Speaker, batch_prompts: int = 1, shapes: Shapes = "fixed") -> "LocalGenerator":
     """The model, ready to answer; it is loaded when it is first asked."""
     from tunesmith.generate.local import LocalGenerator
     from tunesmith.model.load import load_model
@@ -171,7 +172,7 @@ def load(speaker: Speaker, batch_prompts: int = 1) -> "LocalGenerator":
     renderer = asking_renderer(model_folder(speaker.config), speaker.render)
     weights = lambda: load_model(speaker.config, adapter=speaker.adapter)  # noqa: E731
     dtype = speaker.config.dtype
-    return LocalGenerator(weights, renderer, speaker.digest, batch_prompts=batch_prompts, dtype=dtype)
+    return LocalGenerator(weights, renderer, speaker.digest, batch_prompts=batch_prompts, shapes=shapes, dtype=dtype)
 
 
 def _recipe_of(manifest: Mapping[str, Any]) -> dict[str, Any]:

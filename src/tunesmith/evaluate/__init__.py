@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from tunesmith.config import Config
 from tunesmith.files import fingerprint
-from tunesmith.generate import Sampling, Window
+from tunesmith.generate import Sampling, Shapes, Window
 from tunesmith.types import Better, Report, TaskGroup
 from tunesmith.verify import Item, Scorer, items_digest
 
@@ -87,6 +87,10 @@ class EvaluateConfig(Config):
 
     batch_prompts: int = Field(default=64, ge=1)
     """Prompts answered at once."""
+
+    shapes: Shapes = "fixed"
+    """Shapes of a local model's passes: with fixed ones the tokens of an answer do not depend on the other prompts;
+    free ones are a little faster."""
 
     ledger: str = "cache"
     """Where answers are recorded, so that a model is asked the same once: `cache` for the file ledger.sqlite in the

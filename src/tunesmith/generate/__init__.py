@@ -6,9 +6,13 @@ weights, prompt and sampling give the same completion. Torch is imported only in
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from tunesmith.types import Message
+
+Shapes = Literal["fixed", "free"]
+"""Of a local engine's passes. `fixed`: a few sizes, so that an answer does not depend on the prompts beside it. `free`:
+as long as what there is to pass, which is a little faster, and may round differently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class Generator(Protocol):
 
     @property
     def engine(self) -> str:
-        """Names the engine and its mode, for example `local float32 batches of 64`."""
+        """Names the engine and its mode, for example `local float32, 64 slots, fixed shapes`."""
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, on_done: OnCompletion | None = None

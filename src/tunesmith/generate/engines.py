@@ -5,24 +5,40 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from tunesmith.files import fingerprint
+from tunesmith.files import fingerprint, read_json, write_json
+from tunesmith.generate import Shapes
+from tunesmith.model import cache_folder
 from tunesmith.render import Renderer
 
 DECIDING = ("torch", "transformers", "tokenizers")
 
 
-def local_engine(dtype: str, batch_prompts: int) -> str:
-    """The report's line of generation on this machine, for example `local, dtype auto, batches of 64`."""
-    return f"local, dtype {dtype}, batches of {batch_prompts}"
+def local_mode(dtype: str, batch_prompts: int, shapes: Shapes) -> str:
+    """How generation on this machine was asked for; what serves the model then is found when it is loaded."""
+    return f"local, dtype {dtype}, {batch_prompts} at once, {shapes} shapes"
 
 
-def local_mark(digest: str, engine: str, renderer: Renderer) -> str:
+def known_engine(mark: str) -> str | None:
+    """The report's line for a model that was loaded before, from the cache."""
+    path = _line_file(mark)
+    return str(read_json(path)["engine"]) if path.exists() else None
+
+
+def remember_engine(mark: str, engine: str) -> None:
+    write_json(_line_file(mark), {"engine": engine})
+
+
+def _line_file(mark: str) -> Path:
+    return cache_folder() / "generate" / "engines" / f"{mark}.json"
+
+
+def local_mark(digest: str, mode: str, renderer: Renderer) -> str:
     """Changes with anything but prompt and sampling that could change an answer.
 
-    The weights, the engine and its mode, the chat template, the libraries' versions, and the processor, whose kind
+    The weights, the mode, the chat template, the libraries' versions, and the processor, whose kind
     decides number formats and the order of sums.
     """
-    return fingerprint([digest, engine, renderer.fingerprint, [_version(name) for name in DECIDING], machine()])
+    return fingerprint([digest, mode, renderer.fingerprint, [_version(name) for name in DECIDING], machine()])
 
 
 def machine() -> list[str]:

@@ -141,12 +141,19 @@ class Ledger:
 class Recorded:
     """A generator behind a ledger. `make` is called when an answer is missing, so a second evaluation loads nothing."""
 
-    def __init__(self, make: Callable[[], Generator], ledger: Ledger, *, digest: str, engine: str, mark: str) -> None:
+    def __init__(
+        self, make: Callable[[], Generator], ledger: Ledger, *, digest: str, engine: str | None, mark: str
+    ) -> None:
+        """`engine` is None where the generator alone can tell."""
         self._make = make
         self.ledger = ledger
         self.digest = digest
-        self.engine = engine
+        self._engine = engine
         self.mark = mark
+
+    @property
+    def engine(self) -> str:
+        return self._engine or self.generator.engine
 
     @cached_property
     def generator(self) -> Generator:
@@ -216,7 +223,7 @@ class Recorded:
         return hashlib.sha256(payload.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def recorded(make: Callable[[], Generator], choice: str, *, digest: str, engine: str, mark: str) -> Generator:
+def recorded(make: Callable[[], Generator], choice: str, *, digest: str, engine: str | None, mark: str) -> Generator:
     """The generator that `make` gives, behind the ledger that `evaluate.ledger` names, if any."""
     path = ledger_path(choice)
     return make() if path is None else Recorded(make, Ledger(path), digest=digest, engine=engine, mark=mark)

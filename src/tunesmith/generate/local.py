@@ -1,21 +1,13 @@
-"""Generation on this machine: batches of prompts through a transformers model with a key-value cache.
+"""Generation on this machine, by a transformers model: in slots where that is proven right for it, else in batches.
 
-Prompts are padded on the left. What all prompts of a batch begin with, such as a system message, passes through
-the model once and is shared. A prompt that is done leaves the batch, so that the rest runs on faster.
-
-Shapes: B prompts, T tokens, S supervised tokens, V vocabulary.
+Shapes: S supervised tokens.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
-from transformers import DynamicCache
 
 from tunesmith.branches import split
 from tunesmith.errors import EvaluateError
@@ -27,10 +19,15 @@ from tunesmith.generate import (
     OnLikelihoods,
     Prompt,
     Sampling,
+    Shapes,
     Window,
 )
-from tunesmith.generate.engines import local_engine
-from tunesmith.generate.pricing import Pricer, common_length, filled_cache, losses
+from tunesmith.generate.choose import draw_key
+from tunesmith.generate.engines import known_engine, local_mark, local_mode, remember_engine
+from tunesmith.generate.padded import complete
+from tunesmith.generate.pricing import Pricer, losses
+from tunesmith.generate.proof import Proof, proof_of, prove
+from tunesmith.generate.slots import OnTokens, OnWritten, Request, Written, write
 from tunesmith.render import Renderer
 from tunesmith.types import Rendered, TokenArray
 
@@ -45,50 +42,108 @@ class LocalGenerator:
         digest: str,
         *,
         batch_prompts: int = 64,
+        shapes: Shapes = "fixed",
         dtype: str = "auto",
     ) -> None:
+        """`batch_prompts` prompts are answered at once; `dtype` is what `load` was told of number formats.
+
+        With fixed `shapes` an answer's tokens do not depend on the prompts beside it. An empty `digest` is that of a
+        model that still changes.
+        """
         self._load = load
         self.renderer = renderer
         self.digest = digest
-        self.batch_prompts = batch_prompts
-        self.engine = local_engine(dtype, batch_prompts)
+        self.batch_prompts, self.shapes, self._dtype = batch_prompts, shapes, dtype
 
     @cached_property
     def model(self) -> Any:
         return self._load().eval()
 
+    @cached_property
+    def proof(self) -> Proof:
+        find = proof_of if self.digest else prove
+        return find(self.model, self.shapes, self.batch_prompts)
+
+    @cached_property
+    def engine(self) -> str:
+        """Number format, way and shapes, such as `local bfloat16, 64 slots, fixed shapes`; see `proof.Proof`.
+
+        It is remembered for each digest, so that a model whose answers are all known need not be loaded to ask for it.
+        """
+        mark = local_mark(self.digest, local_mode(self._dtype, self.batch_prompts, self.shapes), self.renderer)
+        known = known_engine(mark) if self.digest else None
+        if known is None:
+            known = self._engine()
+            if self.digest:
+                remember_engine(mark, known)
+        return known
+
+    def _engine(self) -> str:
+        parameter, proof = next(self.model.parameters()), self.proof
+        device = "" if parameter.device.type == "cpu" else f" on {parameter.device.type}"
+        one = proof.way == "alone" or (proof.way == "padded" and self.shapes == "fixed")
+        places = "slots" if proof.way == "slots" else "at once, padded"
+        count = "one prompt at a time" if one else f"{self.batch_prompts} {places}"
+        shapes = "fixed shapes" if one or proof.row_sizes else "free shapes"
+        return f"local {str(parameter.dtype).removeprefix('torch.')}{device}, {count}, {shapes}"
+
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, on_done: OnCompletion | None = None
     ) -> list[Completion]:
-        tokens = [self.prompt_tokens(prompt) for prompt in prompts]
+        requests = [self._request(prompt, sampling) for prompt in prompts]
         found: dict[int, Completion] = {}
-        # Like lengths together: less padding, and prompts of a kind share more of their beginning.
-        order = sorted(range(len(prompts)), key=lambda index: (tokens[index].size, tokens[index].tobytes(), index))
-        for stops, indices in self._by_stops(prompts, order).items():
-            for start in range(0, len(indices), self.batch_prompts):
-                batch = indices[start : start + self.batch_prompts]
-                draws = [_generator(sampling.seed, prompts[index].sample, tokens[index]) for index in batch]
-                chosen = complete(self.model, [tokens[index] for index in batch], sampling, stops, draws)
-                for index, written in zip(batch, chosen, strict=True):
-                    found[index] = self._completion(written, stops)
-                    if on_done:
-                        on_done(index, found[index])
-        return [found[index] for index in range(len(prompts))]
 
-    def _by_stops(self, prompts: Sequence[Prompt], order: Sequence[int]) -> dict[tuple[int, ...], list[int]]:
-        """The prompts apart by what ends their completions: a turn, or a document."""
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index in order:
-            groups.setdefault(self._stops(prompts[index]), []).append(index)
-        return groups
+        def written(index: int, answer: Written) -> None:
+            found[index] = self._completion(answer, requests[index].stops)
+            if on_done:
+                on_done(index, found[index])
+
+        self._write(requests, sampling, written)
+        return [found[index] for index in range(len(prompts))]
 
     def answer(self, prompt: Prompt, sampling: Sampling, on_text: Callable[[str], None]) -> Completion:
         """Complete one prompt for a listener: `on_text` receives all of the text so far as it grows."""
+        request = self._request(prompt, sampling)
+        found: list[Written] = []
+        grown = lambda _, tokens: on_text(self._text(tokens, request.stops))  # noqa: E731
+        self._write([request], sampling, lambda _, answer: found.append(answer), grown)
+        return self._completion(found[0], request.stops)
+
+    def _request(self, prompt: Prompt, sampling: Sampling) -> Request:
         tokens = self.prompt_tokens(prompt)
-        draws = [_generator(sampling.seed, prompt.sample, tokens)]
-        stops = self._stops(prompt)
-        grown = lambda written: on_text(self._text(written, stops))  # noqa: E731
-        return self._completion(complete(self.model, [tokens], sampling, stops, draws, grown)[0], stops)
+        return Request(tokens, self._stops(prompt), draw_key(sampling.seed, prompt.sample, tokens))
+
+    def _write(
+        self, requests: Sequence[Request], sampling: Sampling, on_written: OnWritten, on_tokens: OnTokens | None = None
+    ) -> None:
+        if not requests:
+            return
+        if self.proof.way == "padded":
+            self._write_padded(requests, sampling, on_written, on_tokens)
+            return
+        write(
+            self.model,
+            requests,
+            sampling,
+            num_slots=1 if self.proof.way == "alone" else self.batch_prompts,
+            row_sizes=self.proof.row_sizes,
+            step_sizes=self.proof.step_sizes,
+            shares=self.proof.way == "slots",
+            on_written=on_written,
+            on_tokens=on_tokens,
+        )
+
+    def _write_padded(
+        self, requests: Sequence[Request], sampling: Sampling, on_written: OnWritten, on_tokens: OnTokens | None
+    ) -> None:
+        """Like lengths together: less padding, and prompts of a kind share more of their beginning."""
+        order = sorted(range(len(requests)), key=lambda at: (requests[at].tokens.size, requests[at].tokens.tobytes()))
+        size = 1 if self.shapes == "fixed" else self.batch_prompts
+        for start in range(0, len(order), size):
+            batch = order[start : start + size]
+            answers = complete(self.model, [requests[index] for index in batch], sampling, on_tokens)
+            for index, answer in zip(batch, answers, strict=True):
+                on_written(index, answer)
 
     def log_likelihood(
         self,
@@ -131,98 +186,10 @@ class LocalGenerator:
     def _stops(self, prompt: Prompt) -> tuple[int, ...]:
         return self.renderer.stop_tokens if prompt.text is None else self.renderer.document_stops
 
-    def _completion(self, tokens: list[int], stops: tuple[int, ...]) -> Completion:
-        stopped = bool(tokens) and tokens[-1] in stops
-        return Completion(self._text(tokens, stops), tuple(tokens), stopped)
+    def _completion(self, written: Written, stops: tuple[int, ...]) -> Completion:
+        stopped = bool(written.tokens) and written.tokens[-1] in stops
+        gap = written.gap if written.tokens else None
+        return Completion(self._text(written.tokens, stops), tuple(written.tokens), stopped, gap)
 
     def _text(self, tokens: list[int], stops: tuple[int, ...]) -> str:
         return self.renderer.text(tokens[:-1] if tokens and tokens[-1] in stops else tokens)
-
-
-def _generator(seed: int, sample: int, tokens: TokenArray) -> torch.Generator:
-    """The draws of one answer: a function of the seed, the prompt and the sample's number, not of its neighbors."""
-    digest = hashlib.blake2b(f"{seed} {sample} ".encode() + tokens.tobytes(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)
-
-
-@torch.no_grad()
-def complete(
-    model: Any,
-    prompts: Sequence[TokenArray],
-    sampling: Sampling,
-    stops: Sequence[int],
-    generators: Sequence[torch.Generator],
-    on_tokens: Callable[[list[int]], None] | None = None,
-) -> list[list[int]]:
-    """What `model` writes behind each prompt, up to and with one of `stops`, as tokens.
-
-    Each prompt draws from its own of `generators`, so that with one for each the draws do not depend on the prompts
-    beside it. `on_tokens` receives the first prompt's tokens as they grow.
-    """
-    chosen: list[list[int]] = [[] for _ in prompts]
-    alive = list(range(len(prompts)))
-    logits_BV, cache, mask_BT = _prefill(model, prompts)
-    stop = torch.tensor(stops, device=logits_BV.device)
-    for _ in range(sampling.max_tokens):
-        next_B = _choose(logits_BV, sampling, [generators[index] for index in alive])
-        for index, token in zip(alive, next_B.tolist(), strict=True):
-            chosen[index].append(token)
-        if on_tokens:
-            on_tokens(chosen[0])
-        keep_B = ~torch.isin(next_B, stop)
-        if not keep_B.any():
-            break
-        if not keep_B.all():
-            rows = keep_B.nonzero().squeeze(-1)
-            alive = [alive[row] for row in rows.tolist()]
-            next_B, mask_BT = next_B[rows], mask_BT[rows]
-            cache.batch_select_indices(rows)
-        mask_BT = F.pad(mask_BT, (0, 1), value=1)
-        logits_BV = _forward(model, next_B[:, None], mask_BT, cache)
-    return chosen
-
-
-def _prefill(model: Any, prompts: Sequence[TokenArray]) -> tuple[Tensor, DynamicCache, Tensor]:
-    """Logits after each prompt [B, V], the cache, and its mask [B, T]."""
-    device = next(model.parameters()).device
-    # At least one token of each stays apart.
-    shared = min(common_length(prompts), min(prompt.size for prompt in prompts) - 1)
-    longest = max(prompt.size for prompt in prompts) - shared
-    tokens_BT = torch.zeros(len(prompts), longest, dtype=torch.long)
-    mask_BT = torch.ones(len(prompts), shared + longest, dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        rest = prompt[shared:]
-        tokens_BT[row, longest - rest.size :] = torch.from_numpy(rest.astype(np.int64))
-        mask_BT[row, shared : shared + longest - rest.size] = 0
-    mask_BT = mask_BT.to(device)
-    cache = filled_cache(model, prompts[0][:shared], len(prompts))
-    return _forward(model, tokens_BT.to(device), mask_BT, cache), cache, mask_BT
-
-
-def _forward(model: Any, tokens_BT: Tensor, mask_BT: Tensor, cache: DynamicCache) -> Tensor:
-    """Pass new tokens; a position counts the real tokens before it, whatever the padding."""
-    length = tokens_BT.shape[1]
-    positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)[:, -length:]
-    output = model(
-        input_ids=tokens_BT,
-        attention_mask=mask_BT,
-        position_ids=positions_BT,
-        past_key_values=cache,
-        use_cache=True,
-        # An index, not a count: a count gives a strided slice, for which torch copies the head once a prompt.
-        logits_to_keep=torch.tensor([length - 1], device=tokens_BT.device),
-    )
-    logits_BV: Tensor = output.logits[:, -1]
-    return logits_BV
-
-
-def _choose(logits_BV: Tensor, sampling: Sampling, generators: Sequence[torch.Generator]) -> Tensor:
-    """The next token of each prompt: greedy at temperature 0, else nucleus sampling (Holtzman et al. 2019)."""
-    if sampling.temperature == 0:
-        return logits_BV.argmax(-1)
-    probabilities_BV, order_BV = (logits_BV.float() / sampling.temperature).softmax(-1).sort(-1, descending=True)
-    outside_BV = probabilities_BV.cumsum(-1) - probabilities_BV >= sampling.top_p
-    probabilities_BV = probabilities_BV.masked_fill(outside_BV, 0.0)
-    pairs = zip(probabilities_BV.cpu(), generators, strict=True)
-    picked_B1 = torch.stack([torch.multinomial(each_V, 1, generator=generator) for each_V, generator in pairs])
-    return order_BV.gather(-1, picked_B1.to(logits_BV.device)).squeeze(-1)

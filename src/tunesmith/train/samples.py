@@ -35,7 +35,7 @@ class Samples:
 
     def __call__(self, step: int, model: Any) -> None:
         with plain_attention(model):
-            generator = LocalGenerator(lambda: model, self._renderer, "in training")
+            generator = LocalGenerator(lambda: model, self._renderer, "", shapes="free")
             answers = generator.generate(self._asked, self._sampling)
         new = [
             {"step": step, "prompt": prompt, "completion": each.text, "stopped": each.stopped}

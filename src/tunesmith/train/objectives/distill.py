@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from tunesmith.generate import Sampling
-from tunesmith.generate.local import complete
+from tunesmith.generate.padded import complete
+from tunesmith.generate.slots import Request
 from tunesmith.model import ModelConfig
 from tunesmith.model.load import load_model
 from tunesmith.train.failures import each_alone
@@ -117,8 +118,11 @@ class Distill:
         written: list[list[int]] = []
         with at_rest(model), answering(model):
             for some in _groups(asked, self.config.batch_prompts):
-                generators = [_generator(self.seed, each.conversation_id, each.epoch, sample) for each, sample in some]
-                written += complete(model, [each.tokens for each, _ in some], sampling, self.stops, generators)
+                requests = [
+                    Request(each.tokens, self.stops, _bits(self.seed, each.conversation_id, each.epoch, sample))
+                    for each, sample in some
+                ]
+                written += [each.tokens for each in complete(model, requests, sampling)]
         found = zip(ordered, _groups(written, self.config.samples), strict=True)
         return {
             each.order: answers_row(each.tokens, own, each.conversation_id, each.source, each.epoch)
@@ -152,14 +156,9 @@ def _groups(values: list[T], size: int) -> Iterator[list[T]]:
 
 def _share(seed: int, conversation_id: str, epoch: int) -> float:
     """Where in [0, 1) a conversation falls in an epoch."""
-    return _key(seed, conversation_id, epoch, "share") / 2**63
+    return (int.from_bytes(_bits(seed, conversation_id, epoch, "share")) >> 1) / 2**63
 
 
-def _generator(seed: int, conversation_id: str, epoch: int, sample: int) -> torch.Generator:
-    return torch.Generator().manual_seed(_key(seed, conversation_id, epoch, sample))
-
-
-def _key(*parts: Any) -> int:
-    """63 bits that name these values."""
-    digest = hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest) >> 1
+def _bits(*parts: Any) -> bytes:
+    """64 bits that name these values."""
+    return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
