@@ -74,6 +74,10 @@ class GenerateError(TunesmithError):
     """A ledger, engine or endpoint that cannot answer."""
 
 
+class NoLikelihoodError(GenerateError):
+    """An engine that does not tell the log-likelihood of given texts."""
+
+
 class PoolError(TunesmithError):
     """A pool entry, alias or promotion that is refused."""
 

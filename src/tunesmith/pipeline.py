@@ -4,13 +4,15 @@ What comes before training is in `preparation.py`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.chain import Footing, footing_after, merged_result
+from tunesmith.errors import SkippedError
 from tunesmith.evaluate import Task, evaluate
+from tunesmith.evaluate.forgetting import WINDOW, divergences, write_divergence
 from tunesmith.evaluate.run import REPORT
 from tunesmith.evaluate.vault import opened
 from tunesmith.files import atomic_write, fingerprint, read_json, write_json
@@ -26,13 +28,14 @@ from tunesmith.probing import recipe_probes, validation_batches
 from tunesmith.progress import count, format_seconds
 from tunesmith.recipe import Recipe, to_toml
 from tunesmith.render import Renderer, renderer_for
-from tunesmith.tasks import prepare_tasks, with_matched_taxes
+from tunesmith.tasks import DIVERGED, compared, general_probes, prepare_tasks
 from tunesmith.train import Probe, TrainConfig, train
 from tunesmith.train.objectives.make import teacher_digest
 from tunesmith.train.parallel.ranks import current
 from tunesmith.types import Checkpoint, Entry, Report, Verdict
 
 if TYPE_CHECKING:
+    from tunesmith.generate.divergence import Differ
     from tunesmith.generate.local import LocalGenerator
 
 
@@ -125,6 +128,22 @@ class Run(Preparation):
         self.stage(f"evaluate/{label}", inputs, work)
         return Report.from_dict(read_json(self.dir.path / "evaluate" / label / REPORT))
 
+    def divergence(self, tuned: Report, checkpoint: Checkpoint, base: Report) -> None:
+        """How far the tuned model has moved from the base, where the panel is on; `compared` reads it."""
+        renderer, config = self.asking_renderer, self.recipe.evaluate
+        mode = f"divergence, dtype {self.recipe.model.dtype}"
+        marks = [local_mark(each.model_digest, mode, renderer) for each in (base, tuned)]
+        asked = general_probes(config.general_text, self.dir.path / "evaluate" / "base")
+
+        def work(folder: Path) -> dict[str, Any]:
+            make = lambda: load_differ(self.recipe, checkpoint, renderer)  # noqa: E731
+            report = divergences(asked, make, config.ledger, fingerprint(marks))
+            write_divergence(folder / DIVERGED.name, base.model_digest, tuned.model_digest, report)
+            return {"means": {report.task: report.mean} if report.scores else {}}
+
+        inputs = [marks, [asdict(each) for each in asked], asdict(WINDOW)]
+        self.stage("evaluate/divergence", inputs, work)
+
     def gate(self, tuned: Report, base: Report) -> Verdict:
         """The verdict by the recipe's policy, or by the default one where it names no task."""
         policy = self.recipe.gate
@@ -179,7 +198,9 @@ def run(recipe: Recipe, root: Path = Path("runs"), say: Say = print) -> RunResul
         tuned = this.evaluate("tuned", checkpoint) if recipe.evaluate.tasks else None
         if base and tuned:
             folder = this.dir.path / "evaluate"
-            base, tuned = with_matched_taxes(base, folder / "base", tuned, folder / "tuned")
+            if recipe.evaluate.panel == "on":
+                this.divergence(tuned, checkpoint, base)
+            base, tuned = compared(base, folder / "base", tuned, folder / "tuned")
         verdict = this.gate(tuned, base) if tuned and base else None
         facts = _facts(this, manifest, checkpoint, tuned, verdict)
         entry, is_promoted = this.pool(checkpoint, facts, verdict)
@@ -249,3 +270,24 @@ def load_generator(recipe: Recipe, checkpoint: Checkpoint | None, digest: str, r
     load = lambda: load_model(config, adapter=adapter)  # noqa: E731
     batch, shapes = recipe.evaluate.batch_prompts, recipe.evaluate.shapes
     return LocalGenerator(load, renderer, digest, batch_prompts=batch, shapes=shapes, dtype=config.dtype)
+
+
+def load_differ(recipe: Recipe, checkpoint: Checkpoint, renderer: Renderer) -> "Differ":
+    """Base and tuned model side by side: one set of weights under an adapter, else both.
+
+    Raises SkippedError where the memory does not hold them.
+    """
+    import torch
+
+    from tunesmith.generate.divergence import Differ, Pair, adapted
+    from tunesmith.model.load import load_adapted, load_model
+
+    try:
+        if checkpoint.method == "lora":
+            pair = adapted(load_adapted(recipe.model, checkpoint.path))
+        else:
+            whole = recipe.model.model_copy(update={"name": str(checkpoint.path), "revision": None})
+            pair = Pair(load_model(recipe.model), load_model(whole))
+    except torch.OutOfMemoryError as error:
+        raise SkippedError(f"the memory does not hold base and tuned model side by side ({error})") from error
+    return Differ(pair, renderer, WINDOW)

@@ -18,6 +18,7 @@ from tunesmith.config import Config
 from tunesmith.data import DataConfig
 from tunesmith.errors import ConfigError
 from tunesmith.evaluate import LIKELIHOOD, EvaluateConfig, TaskConfig
+from tunesmith.evaluate.forgetting import NAMES as FORGETTING
 from tunesmith.evaluate.taxes import TAXES
 from tunesmith.gate import GateConfig
 from tunesmith.gate.policy import GENERAL_MARGIN, KNOWN
@@ -107,9 +108,11 @@ def check(recipe: Recipe) -> list[str]:
     names = [task.name for task in recipe.evaluate.tasks]
     for name in {name for name in names if names.count(name) > 1}:
         problems.append(f"evaluate.tasks: two tasks are named {name!r}; names must differ")
-    taxes = {tax.name for tax in TAXES} if recipe.evaluate.panel == "on" and names else set()
+    taxes = {*(tax.name for tax in TAXES), *FORGETTING} if recipe.evaluate.panel == "on" and names else set()
     for name in sorted(taxes & set(names)):
-        problems.append(f'evaluate.tasks: {name!r} is a tax; rename the task, or set evaluate.panel = "off"')
+        problems.append(
+            f'evaluate.tasks: {name!r} is measured by the panel; rename the task, or set evaluate.panel = "off"'
+        )
     measured = {*names, *KNOWN, *taxes}
     for policy in ("improve", "keep", "alarms", "both_ways"):
         for name in getattr(recipe.gate, policy):
@@ -222,6 +225,8 @@ def _make_paths_absolute(values: dict[str, Any], folder: Path) -> None:
     evaluate = _table(values.get("evaluate"))
     if isinstance(evaluate.get("ledger"), str) and evaluate["ledger"] not in LEDGERS:
         evaluate["ledger"] = _absolute(evaluate["ledger"], folder)
+    if isinstance(evaluate.get("general_text"), str):
+        evaluate["general_text"] = _absolute_items(evaluate["general_text"], folder)
     for task in _tables(evaluate.get("tasks")):
         if isinstance(task.get("path"), str):
             task["path"] = _absolute_items(task["path"], folder)

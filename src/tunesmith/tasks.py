@@ -8,6 +8,7 @@ from pathlib import Path
 from tunesmith.data import DataConfig, data, iter_conversations
 from tunesmith.errors import EvaluateError
 from tunesmith.evaluate import Task, TaskConfig
+from tunesmith.evaluate.forgetting import Probe, loss_task, probes, with_divergence
 from tunesmith.evaluate.prices import PRICES
 from tunesmith.evaluate.run import SAMPLES
 from tunesmith.evaluate.taxes.panel import matched_taxes, panel_tasks
@@ -17,10 +18,12 @@ from tunesmith.generate import Sampling, Window
 from tunesmith.recipe import HELDOUT, Recipe
 from tunesmith.types import Report, Sample
 from tunesmith.verify import Item, item_from_conversation, load_scorer, read_items
-from tunesmith.verify.benchmarks import split_spelling
+from tunesmith.verify.benchmarks import plain_text, split_spelling
 from tunesmith.verify.items import of_split
 
 BUILT_IN_SETS = "builtin:"
+DIVERGED = Path("divergence") / "divergence.json"
+"""Where a run keeps the divergence, beside the folders of the two reports."""
 
 
 def prepare_tasks(recipe: Recipe, heldout: Path) -> tuple[Task, ...]:
@@ -29,7 +32,23 @@ def prepare_tasks(recipe: Recipe, heldout: Path) -> tuple[Task, ...]:
     A recipe without tasks evaluates nothing, so it has no panel either.
     """
     tasks = tuple(_prepare_task(config, recipe.data, heldout) for config in recipe.evaluate.tasks)
-    return (*tasks, *panel_tasks(builtin_items)) if tasks and recipe.evaluate.panel == "on" else tasks
+    if not tasks or recipe.evaluate.panel == "off":
+        return tasks
+    return (*tasks, loss_task(general_passages(recipe.evaluate.general_text)), *panel_tasks(builtin_items))
+
+
+def general_passages(spelling: str) -> list[Item]:
+    """The passages of `evaluate.general_text`, as items."""
+    if spelling.startswith(BUILT_IN_SETS):
+        return builtin_items(spelling.removeprefix(BUILT_IN_SETS))
+    known = split_spelling(spelling)
+    return plain_text.read(known[1] if known else Path(spelling))
+
+
+def general_probes(spelling: str, base_folder: Path) -> list[Probe]:
+    """What a divergence is measured on: the passages, and the base's own answers in its folder."""
+    samples = [Sample(**raw) for _, raw in read_jsonl(base_folder / SAMPLES)]
+    return probes(general_passages(spelling), builtin_items("writing"), samples)
 
 
 def _prepare_task(config: TaskConfig, mapping: DataConfig, heldout: Path) -> Task:
@@ -61,11 +80,13 @@ def _prepare_task(config: TaskConfig, mapping: DataConfig, heldout: Path) -> Tas
     )
 
 
-def with_matched_taxes(base: Report, base_folder: Path, tuned: Report, tuned_folder: Path) -> tuple[Report, Report]:
-    """Both reports with the taxes that need answers of one length, from the samples in the two folders.
+def compared(base: Report, base_folder: Path, tuned: Report, tuned_folder: Path) -> tuple[Report, Report]:
+    """Both reports with what exists in a comparison only: a divergence that was measured beside the tuned report, and
+    the taxes that need answers of one length, from the samples in the two folders.
 
-    Without samples, or without a panel, the reports stay as they are.
+    What is not there is left out.
     """
+    base, tuned = with_divergence(base, tuned, tuned_folder.parent / DIVERGED)
     paths = [folder / SAMPLES for folder in (base_folder, tuned_folder)]
     if not all(path.is_file() for path in paths):
         return base, tuned

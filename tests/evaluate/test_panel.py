@@ -16,7 +16,7 @@ from tunesmith.evaluate.taxes import TAXES, panel
 from tunesmith.evaluate.taxes.panel import panel_tasks, same_length
 from tunesmith.files import read_jsonl
 from tunesmith.recipe import build_recipe
-from tunesmith.tasks import builtin_items, prepare_tasks, with_matched_taxes
+from tunesmith.tasks import builtin_items, compared, prepare_tasks
 from tunesmith.types import Report
 
 SETS = list(dict.fromkeys(tax.panel_set.name for tax in TAXES))
@@ -35,7 +35,7 @@ def asked(say, folder, label):
 def reports(tmp_path):
     base, _ = asked(lambda prompt: PLAIN, tmp_path / "base", "base")
     tuned, _ = asked(lambda prompt: REFUSAL, tmp_path / "tuned", "tuned")
-    return with_matched_taxes(base, tmp_path / "base", tuned, tmp_path / "tuned")
+    return compared(base, tmp_path / "base", tuned, tmp_path / "tuned")
 
 
 def test_every_set_is_asked_once_and_every_tax_has_its_report(tmp_path):
@@ -90,7 +90,7 @@ def test_what_cannot_be_matched_is_left_out(tmp_path, harm):
         path.write_text("".join(json.dumps(line) + "\n" for line in lines if line["task"] != "panel:writing"))
     else:
         path.write_text("".join(json.dumps(line) + "\n" for line in lines if line is not last))
-    assert with_matched_taxes(base, tmp_path / "base", tuned, tmp_path / "tuned") == (base, tuned)
+    assert compared(base, tmp_path / "base", tuned, tmp_path / "tuned") == (base, tuned)
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
@@ -153,14 +153,14 @@ def test_the_panel_is_on_unless_it_is_off_or_nothing_is_evaluated(tmp_path):
     def names(**evaluation):
         return [each.name for each in prepare_tasks(build_recipe(recipe(tmp_path, **evaluation)), heldout)]
 
-    assert names() == ["sums", *(f"panel:{name}" for name in SETS)]
+    assert names() == ["sums", "loss_general", *(f"panel:{name}" for name in SETS)]
     assert names(panel="off") == ["sums"]
     assert names(tasks=[]) == []
 
 
 def test_a_task_may_not_have_the_name_of_a_tax(tmp_path):
     clash = [{"name": "length", "path": str(tmp_path / "golden.jsonl")}]
-    with pytest.raises(ConfigError, match="'length' is a tax; rename the task"):
+    with pytest.raises(ConfigError, match="'length' is measured by the panel; rename the task"):
         build_recipe(recipe(tmp_path, tasks=clash))
     build_recipe(recipe(tmp_path, tasks=clash, panel="off"))
 
@@ -183,9 +183,14 @@ def test_a_run_shows_what_its_tuning_cost(tmp_path, tiny_model_folder, monkeypat
 
     first = do()
     for report in (first.base, first.tuned):
-        assert [each.task for each in report.tasks] == ["sums", *ALONE, "compression"]
+        assert [each.task for each in report.tasks] == ["sums", "loss_general", *ALONE, "kl_general", "compression"]
         assert len(report.task("length").scores) == len(report.task("compression").scores) == 6
-    assert {finding.task for finding in first.verdict.findings} >= {tax.name for tax in TAXES}
+        assert len(report.task("loss_general").scores) == 6
+        assert len(report.task("kl_general").scores) == 12  # passages, and the base's own answers
+    assert set(first.base.task("kl_general").scores.values()) == {0.0}
+    assert 0 < first.tuned.task("kl_general").mean < 1
+    measured = {tax.name for tax in TAXES} | {"loss_general", "kl_general"}
+    assert {finding.task for finding in first.verdict.findings} >= measured
     assert tax_table(first.base, first.tuned).row_count == len(TAXES)
     again = do()
     assert not again.did_work

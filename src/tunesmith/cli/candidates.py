@@ -73,9 +73,9 @@ class Measuring:
 
 def matched(base: Measured, tuned: Measured) -> tuple[Measured, list[Measured]]:
     """Both with the taxes that exist in a comparison of two models only."""
-    from tunesmith.tasks import with_matched_taxes
+    from tunesmith.tasks import compared
 
-    before, after = with_matched_taxes(base.report, base.folder, tuned.report, tuned.folder)
+    before, after = compared(base.report, base.folder, tuned.report, tuned.folder)
     return Measured(before, base.folder), [Measured(after, tuned.folder)]
 
 

@@ -85,6 +85,10 @@ class EvaluateConfig(Config):
     panel: Literal["on", "off"] = "on"
     """Beside the tasks, ask the panel of the alignment tax: 510 prompts, 43,000 tokens at most; see docs/taxes.md."""
 
+    general_text: str = "builtin:prose"
+    """With the panel, text that shows what was forgotten, by its loss and the divergence from the base: the 70 passages
+    of `builtin:prose`, or a file of yours, as `text:PATH` reads it."""
+
     batch_prompts: int = Field(default=64, ge=1)
     """Prompts answered at once."""
 

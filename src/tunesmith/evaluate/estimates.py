@@ -74,10 +74,10 @@ def instruction_facts(items: Sequence[Item], samples: Sequence[Sample]) -> dict[
 
 def facts_of(items: Sequence[Item], samples: Sequence[Sample], judge: str) -> Mapping[str, float]:
     """Figures of a whole task that are no mean over items."""
-    from tunesmith.evaluate.prices import text_facts
+    from tunesmith.evaluate.prices import PRICES, text_facts
 
-    if judge == "bits_per_byte":
-        return text_facts(items, samples)
+    if judge in ("bits_per_byte", "text_loss"):
+        return text_facts(items, samples, PRICES[judge].unit)
     if judge in ("ifeval_strict", "ifeval_loose"):
         return instruction_facts(items, samples)
     if all(item.answer.get("type") == "label" and item.choices for item in items):

@@ -60,6 +60,12 @@ def _bits_per_byte(item: Item, prices: Sequence[Likelihood]) -> tuple[Score, str
     return Score(value, f"{value:.4f} bits per byte over {price.num_bytes:,} bytes, {price.num_tokens:,} tokens"), ""
 
 
+def _text_loss(item: Item, prices: Sequence[Likelihood]) -> tuple[Score, str]:
+    price = prices[0]
+    value, bits = -price.nats / price.num_tokens, -price.nats / math.log(2) / price.num_bytes
+    return Score(value, f"{value:.4f} nats per token, {bits:.4f} bits per byte; {price.num_tokens:,} tokens"), ""
+
+
 def _choices(item: Item) -> list[Continuation]:
     """The choices; labels are whole answers, with the stop token, for one may begin like another."""
     if not item.choices or item.answer.get("value") not in item.choices:
@@ -87,25 +93,30 @@ def _by(length: Callable[[Likelihood], int]) -> Callable[[Item, Sequence[Likelih
 PRICES: Mapping[str, Price] = {
     "likelihood": Price(_answer, _likelihood, "mean log-probability of the expected answer", unit="nats per token"),
     "bits_per_byte": Price(_answer, _bits_per_byte, "price of plain text", "lower", "bits per byte"),
+    "text_loss": Price(_answer, _text_loss, "loss of plain text", "lower", "nats per token"),
     "choice": Price(_choices, _by(lambda price: 1), "the likeliest choice is right"),
     "choice_by_byte": Price(_choices, _by(lambda price: price.num_bytes), "the likeliest choice a byte is right"),
     "choice_by_token": Price(_choices, _by(lambda price: price.num_tokens), "the likeliest choice a token is right"),
 }
 
 
-def text_facts(items: Sequence[Item], samples: Sequence[Sample]) -> dict[str, float]:
+def text_facts(items: Sequence[Item], samples: Sequence[Sample], unit: str = "bits per byte") -> dict[str, float]:
     """Figures of a whole text: its bits per byte over all bytes, and its perplexity a token and a word.
+
+    `unit` is that of the samples' scores: "bits per byte" or "nats per token".
 
     The mean over pieces weighs short and long ones alike; these weigh each byte, token or word.
     """
     sizes = {item.id: str(item.answer["value"]) for item in items}
     num_bytes = {name: len(text.encode("utf-8", "surrogatepass")) for name, text in sizes.items()}
-    bits = sum(sample.score * num_bytes[sample.item_id] for sample in samples)
+    is_bits = unit == "bits per byte"
+    nats = sum(
+        sample.score * (num_bytes[sample.item_id] * math.log(2) if is_bits else sample.num_tokens) for sample in samples
+    )
     num_tokens = sum(sample.num_tokens for sample in samples)
     num_words = sum(len(text.split()) for text in sizes.values())
-    nats = bits * math.log(2)
     return {
-        "bits_per_byte": bits / sum(num_bytes.values()),
+        "bits_per_byte": nats / math.log(2) / sum(num_bytes.values()),
         "perplexity": _exp(nats / num_tokens),
         "word_perplexity": _exp(nats / max(num_words, 1)),
     }

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tunesmith.errors import SkippedError, TemplateRefusal
+from tunesmith.errors import NoLikelihoodError, SkippedError, TemplateRefusal
 from tunesmith.evaluate import Task
 from tunesmith.evaluate.estimates import facts_of, item_values
 from tunesmith.evaluate.prices import Price
@@ -63,10 +63,14 @@ def _run_part(tasks: Sequence[Task], generator: Generator, folder: Path, progres
             except SkippedError as reason:
                 skipped[task.name] = str(reason)
             except TemplateRefusal as reason:
-                if task.group != "tax":
+                if task.group == "task":
                     raise
                 # The user did not write these prompts: a template without a system role is no reason to stop.
                 skipped[task.name] = f"the chat template refuses its prompts: {reason}"
+            except NoLikelihoodError as reason:
+                if task.group == "task":
+                    raise
+                skipped[task.name] = str(reason)
     ordered = {task.name: _samples_of(task, known) for task in tasks if task.name not in skipped}
     write_jsonl(folder / SAMPLES, [sample for samples in ordered.values() for sample in samples])
     reports = [

@@ -55,13 +55,14 @@ class Pricer:
     def price(self, prompt: Prompt, continuations: Sequence[Continuation]) -> tuple[Likelihood, ...]:
         """The log-probability of each continuation behind the prompt."""
         made = [
-            self._sequenced(prompt, each) if isinstance(each, str) else self._answered(prompt, each)
+            self.sequenced(prompt, each) if isinstance(each, str) else self._answered(prompt, each)
             for each in continuations
         ]
         prices = iter(self._sums([each for each in made if isinstance(each, Sequenced)]))
         return tuple(each if isinstance(each, Likelihood) else each.priced(next(prices)) for each in made)
 
-    def _sequenced(self, prompt: Prompt, text: str) -> Sequenced:
+    def sequenced(self, prompt: Prompt, text: str) -> Sequenced:
+        """A prompt with a text behind it, as tokens."""
         num_bytes = len(text.encode("utf-8", "surrogatepass"))
         if prompt.text is None:
             asked = self.renderer.prompt(prompt.messages, prompt.tools)

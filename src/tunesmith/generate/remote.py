@@ -9,7 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.errors import GenerateError, MissingExtra
+from tunesmith.errors import GenerateError, MissingExtra, NoLikelihoodError
 from tunesmith.files import canonical_json
 from tunesmith.generate import (
     Completion,
@@ -58,7 +58,7 @@ class RemoteGenerator:
         window: Window | None = None,
         on_done: OnLikelihoods | None = None,
     ) -> list[tuple[Likelihood, ...]]:
-        raise GenerateError(
+        raise NoLikelihoodError(
             f"{self.digest}: an endpoint of this kind does not tell the log-likelihood of given texts. Take a scorer "
             "that reads answers (exact, contains, number, label ...), or evaluate the weights on this machine"
         )

@@ -131,7 +131,17 @@ def empty_model(folder: Path, trust_remote_code: bool = False) -> Any:
             raise ModelError(f"{folder}: transformers knows no such model ({_first_line(error)})") from error
 
 
+def load_adapted(config: ModelConfig, adapter: Path) -> Any:
+    """The model with a peft adapter beside its weights, not merged, so that it can be switched off."""
+    model = load_model(config)
+    return _with_adapter(model, adapter).eval()
+
+
 def _merge(model: Any, adapter: Path) -> Any:
+    return _with_adapter(model, adapter, merges=True)
+
+
+def _with_adapter(model: Any, adapter: Path, *, merges: bool = False) -> Any:
     from peft import PeftModel
 
     if not (adapter / "adapter_model.safetensors").is_file():
@@ -139,7 +149,8 @@ def _merge(model: Any, adapter: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
+            adapted = PeftModel.from_pretrained(model, str(adapter))
+            return adapted.merge_and_unload(safe_merge=True) if merges else adapted
         except Exception as error:  # peft raises many kinds; each means that the adapter does not fit
             raise ModelError(f"{adapter}: does not fit its base model ({_first_line(error)})") from error
 
