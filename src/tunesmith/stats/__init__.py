@@ -12,6 +12,9 @@ margins are one-sided. Every difference is after minus before.
     resamples      several answers an item: variance split, pass@k
     seeds          several trainings: tau^2
     betting        stopping early by wealth
+    win_rates      one answer against another: raw, and at equal lengths
+    strengths      strengths of several models, with ties
+    labels         a judge held against people: agreement, prediction-powered means
 """
 
 from tunesmith.stats.betting import Stop, hash_order, log_wealth, ordered_units, stop_early
@@ -25,6 +28,7 @@ from tunesmith.stats.clusters import (
     standard_error,
 )
 from tunesmith.stats.distributions import NORMAL, Interval, beta_cdf, binomial_upper, t_cdf, t_quantile
+from tunesmith.stats.labels import Agreement, Corrected, agreement, prediction_powered_mean
 from tunesmith.stats.means import (
     FEW_CHANGES,
     mean_interval,
@@ -51,25 +55,42 @@ from tunesmith.stats.sizes import (
     smallest_paired_margin,
     smallest_provable_margin,
 )
+from tunesmith.stats.strengths import (
+    StrengthIntervals,
+    Strengths,
+    bradley_terry,
+    connected_groups,
+    strength_intervals,
+)
+from tunesmith.stats.win_rates import LengthControlled, length_controlled, win_rate, win_rate_interval
 
 __all__ = [
     "FEWEST_CLUSTERS",
     "FEW_CHANGES",
     "NORMAL",
+    "Agreement",
     "Codes",
+    "Corrected",
     "Flips",
     "Interval",
+    "LengthControlled",
     "SeedNoise",
     "Split",
     "Stop",
+    "StrengthIntervals",
+    "Strengths",
+    "agreement",
     "beta_cdf",
     "binomial_upper",
+    "bradley_terry",
     "cluster_codes",
+    "connected_groups",
     "design_effect",
     "flips",
     "hash_order",
     "holm",
     "items_needed",
+    "length_controlled",
     "log_wealth",
     "mcnemar_mid_p",
     "mcnemar_mid_p_gain",
@@ -82,11 +103,13 @@ __all__ = [
     "paired_mean_interval",
     "paired_t_p",
     "pass_at_k",
+    "prediction_powered_mean",
     "seed_noise",
     "smallest_paired_margin",
     "smallest_provable_margin",
     "standard_error",
     "stop_early",
+    "strength_intervals",
     "t_cdf",
     "t_quantile",
     "tango_interval",
@@ -94,4 +117,6 @@ __all__ = [
     "variance_split",
     "widened",
     "wilson_interval",
+    "win_rate",
+    "win_rate_interval",
 ]
