@@ -6,11 +6,12 @@ runs.py        run, tune, quickstart                                  stages.py 
 training.py    train                                                  judging.py    evaluate, gate
 pools.py       pool list, show, history, promote, ...                 showing.py    show
 chatting.py    chat                                                   linting.py    lint
+voting.py      judge, votes                                           blind.py      chat --blind
 losses.py      losses                                                 summary.py    what a finished run prints
 merging.py     merge                                                  candidates.py models that gate and merge measure
 """
 
-from tunesmith.cli import chatting, judging, linting, losses, merging, pools, runs, showing, stages, training
+from tunesmith.cli import chatting, judging, linting, losses, merging, pools, runs, showing, stages, training, voting
 from tunesmith.cli.app import app
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "showing",
     "stages",
     "training",
+    "voting",
 ]
 
 

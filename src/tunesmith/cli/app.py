@@ -12,7 +12,19 @@ from tunesmith.cli.failures import explain, say_failure
 
 SECTIONS = {
     "Start here": ("quickstart", "tune", "run", "show", "lint", "losses", "chat"),
-    "Every stage on its own": ("data", "render", "mix", "pack", "train", "evaluate", "gate", "merge", "pool"),
+    "Every stage on its own": (
+        "data",
+        "render",
+        "mix",
+        "pack",
+        "train",
+        "evaluate",
+        "gate",
+        "judge",
+        "votes",
+        "merge",
+        "pool",
+    ),
 }
 COMMON = f"""Every command has --help with an example, and takes --set KEY=VALUE where it reads a recipe's fields.
 

@@ -1,6 +1,7 @@
 """`tunesmith chat`: talk to a tuned model, alone or beside another."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         "tunesmith chat cron --against base",
         'tunesmith chat cron --once "every weekday at 7:30 in the morning"',
         "tunesmith chat --model smollm2-135m",
+        "tunesmith chat --blind work/tuned work/base",
     )
 )
 def chat(
@@ -52,11 +54,33 @@ def chat(
         str | None,
         typer.Option("--once", metavar="TEXT", help="Print one answer to this and exit; - reads the standard input."),
     ] = None,
+    blind: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--blind", metavar="A B", help="Vote on answers of A and B (samples or models) without names."),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option("--prompts", metavar="FILE", help="With --blind: golden items that the models A and B answer."),
+    ] = None,
+    votes: Annotated[
+        Path, typer.Option("--votes", metavar="FILE", help="With --blind: where the votes are kept.")
+    ] = Path("votes.jsonl"),
+    voter: Annotated[
+        str, typer.Option("--voter", metavar="NAME", help="With --blind: who votes; each has votes of their own.")
+    ] = "human",
 ) -> None:
     """Talk to a tuned model, with --against beside its base.
 
+    With --blind two answers stand side by side without names, and you say which is better; votes are kept, and going
+    on later is possible. The names and the win rate come last.
+
     Commands while talking: /new forgets the conversation, /system TEXT sets another system message, /quit leaves.
     """
+    if blind is not None:
+        _refuse("--blind", {"REF": reference, "--model": model, "--against": against, "--once": once})
+        _vote(blind, prompts, votes, voter, pool, max_tokens)
+        return
+    _refuse("a chat without --blind", {"--prompts": prompts})
     from tunesmith.cli.dialogue import Dialogue
     from tunesmith.generate import Sampling
 
@@ -68,6 +92,28 @@ def chat(
         dialogue.talk()
     else:
         dialogue.answer_once(question)
+
+
+def _refuse(what: str, others: Mapping[str, object]) -> None:
+    from tunesmith.errors import ConfigError
+
+    given = [name for name, value in others.items() if value is not None]
+    if given:
+        raise ConfigError(f"{given[0]} does not go with {what}; leave one of them out")
+
+
+def _vote(
+    contestants: tuple[str, str], prompts: Path | None, votes: Path, voter: str, pool: Path, max_tokens: int
+) -> None:
+    from tunesmith.cli.blind import Booth, typed_duels
+    from tunesmith.cli.contestants import duels_between, has_samples, split_name
+    from tunesmith.evaluate.judging.votes import VoteFile
+
+    booth = Booth(VoteFile(votes), voter, [split_name(each)[0] for each in contestants])
+    if prompts is None and not any(has_samples(split_name(each)[1]) for each in contestants):
+        booth.vote(typed_duels(contestants, pool, max_tokens))
+    else:
+        booth.vote(duels_between(contestants, prompts, pool, max_tokens, seed=0))
 
 
 def _speakers(reference: str | None, model: str | None, against: str | None, pool: Path) -> "list[Speaker]":
