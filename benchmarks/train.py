@@ -14,7 +14,8 @@ tokens and loss weights, so none spends time on tokenizing, and all train exactl
 
 `--search` first runs TRL's other options once each and prints them; the contestants above are the best found in such
 searches (results/train.json keeps the list). `--losses` trains our batches also by a plain loop, one conversation at
-a time, in float32 with bfloat16 autocast, and compares the losses step by step.
+a time, in float32 with bfloat16 autocast, and compares the losses step by step; and it compares the gradient of the
+first batch with that of float32 throughout, by the cosine of all weights together and of each tensor.
 
 The share of the machine's matrix rate counts what the mathematics asks for (`tunesmith.train.flops`: 6 operations a
 token for each weight of the blocks, 4 where it is frozen, the head on supervised tokens, attention on what is seen);
@@ -258,14 +259,7 @@ def loss_table(found: Mapping[str, Found]) -> str:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=ModelConfig().name)
-    parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data" / "gsm8k" / "train.jsonl")
-    parser.add_argument("--conversations", type=int, default=64)
-    parser.add_argument("--row-tokens", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--random", choices=("1b", "8b"), help="a Llama-shaped model with random weights and tokens")
-    parser.add_argument("--gradient-checkpointing", action="store_true", help="in ours; the 8B needs it")
+    parse_common(parser, conversations=64)
     parser.add_argument("--peer-python", type=Path, help="TRL's interpreter; without it, ours alone")
     parser.add_argument("--only", nargs="+", help="these contestants only")
     parser.add_argument("--search", action="store_true", help="TRL's other options, once each")
@@ -274,19 +268,35 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def parse_common(parser: argparse.ArgumentParser, conversations: int) -> None:
+    """The options of what is trained."""
+    parser.add_argument("--model", default=ModelConfig().name)
+    parser.add_argument("--data", type=Path, default=HERE.parents[1] / "shared" / "data" / "gsm8k" / "train.jsonl")
+    parser.add_argument("--conversations", type=int, default=conversations)
+    parser.add_argument("--row-tokens", type=int, default=1024)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--random", choices=("1b", "8b"), help="a Llama-shaped model with random weights and tokens")
+    parser.add_argument("--gradient-checkpointing", action="store_true", help="in ours; the 8B needs it")
+
+
+def common_options(options: argparse.Namespace, folder: Path, data: Data) -> dict[str, Any]:
+    """What every contestant is told."""
+    return {
+        "model": str(folder),
+        "data": str(data.path),
+        "device": options.device,
+        "row_tokens": options.row_tokens,
+        "batch_conversations": max(1, round(max(STEP_TOKENS, options.row_tokens) / float(data.lengths.mean()))),
+        "gradient_checkpointing": options.gradient_checkpointing,
+    }
+
+
 def main() -> None:
     options = parse()
     with tempfile.TemporaryDirectory() as scratch:
         folder, data = prepared(options, Path(scratch))
-        mean = float(data.lengths.mean())
-        common = {
-            "model": str(folder),
-            "data": str(data.path),
-            "device": options.device,
-            "row_tokens": options.row_tokens,
-            "batch_conversations": max(1, round(max(STEP_TOKENS, options.row_tokens) / mean)),
-            "gradient_checkpointing": options.gradient_checkpointing,
-        }
+        common = common_options(options, folder, data)
         pythons = {"ours": Path(sys.executable), "trl": options.peer_python}
         rate = matrix_rate(folder, options.row_tokens, options.device)
         content = measured(options, common, pythons, data, folder, rate)
@@ -333,6 +343,12 @@ def measured(
         found["ours, full"] = run(contestants(options.row_tokens)["ours, full"], common, pythons)
         content["losses"] = {name: each.losses for name, each in found.items()}
         print(f"{loss_table(found)}\n")
+        facts, _ = run_apart([pythons["ours"], SCRIPT, "gradients", json.dumps(dict(common))], {})
+        content["gradients"] = facts
+        print(
+            f"gradient of the first batch against float32: cosine {facts['cosine']:.5f}, of {facts['num_tensors']} "
+            f"tensors the least {facts['least_cosine']:.4f} ({facts['least']}), norm x {facts['norm_ratio']:.4f}\n"
+        )
     rounds: dict[str, list[Found]] = {name: [] for name in chosen}
     for number in range(options.rounds):
         for name in in_turns(list(chosen), number):

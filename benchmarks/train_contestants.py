@@ -55,9 +55,15 @@ def ours(options: dict[str, Any]) -> dict[str, Any]:
     from tunesmith.train.plan import make_plan
     from tunesmith.types import Rendered
 
+    without = set(options.get("without", ()))
+    _leave_out(without)
     conversations = read_conversations(Path(options["data"]))
     rendered = [Rendered(f"c{number}", *each) for number, each in enumerate(conversations)]
-    packing = PackConfig(batch_conversations=options["batch_conversations"], row_tokens=options["row_tokens"])
+    packing = PackConfig(
+        batch_conversations=options["batch_conversations"],
+        row_tokens=options["row_tokens"],
+        layout="padding" if "packing" in without else "best_fit",
+    )
     batches = pack(packing, rendered, 1.0)
     config = TrainConfig(
         method=options["method"],
@@ -65,6 +71,7 @@ def ours(options: dict[str, Any]) -> dict[str, Any]:
         schedule={"kind": "constant", "warmup": 0.0},
         gradient_checkpointing=options["gradient_checkpointing"],
         checkpoint_steps=10**6,
+        kernels="off" if "kernels" in without else "auto",
     )
     chosen = ModelConfig(name=options["model"], dtype=options["dtype"])
     plan = make_plan(config, chosen, Path(options["model"]), batches)
@@ -77,7 +84,80 @@ def ours(options: dict[str, Any]) -> dict[str, Any]:
     return {"steps": steps, "versions": versions}
 
 
-# The reference
+def _leave_out(techniques: set[str]) -> None:
+    """Take techniques out of the engine, for the table of train_ablation.py."""
+    import torch
+
+    from tunesmith.train import grouped, head, loop
+    from tunesmith.train.optim import kinds
+
+    if "supervised_head" in techniques:
+        forward = head.forward
+
+        def all_logits(model: Any, tensors: Any, places: Any) -> Any:
+            output = forward(model, tensors, torch.arange(tensors.tokens_1T.shape[1], device=places.device))
+            return output.float()[places]
+
+        head.forward = all_logits
+    if "chunked_head" in techniques:
+        loop.find_head = lambda model, chunk_tokens: head.Head(chunk_tokens)
+    if "stacked_attention" in techniques:
+        grouped._LONGEST_PLAIN = 0
+    if "fused_optimizer" in techniques:
+        adamw = torch.optim.AdamW
+        kinds.torch.optim.AdamW = lambda *groups, **settings: adamw(
+            *groups, **{**settings, "fused": False, "foreach": False}
+        )
+
+
+# The references
+
+
+def gradients(options: dict[str, Any]) -> dict[str, Any]:
+    """Our gradient of the first batch, in bfloat16, beside a plain loop's in float32: how well they agree."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from tunesmith.model import ModelConfig
+    from tunesmith.model.load import load_model
+    from tunesmith.pack import PackConfig, pack
+    from tunesmith.train import TrainConfig
+    from tunesmith.train.adapter import prepare
+    from tunesmith.train.attention import attention_name
+    from tunesmith.train.head import find_head
+    from tunesmith.train.objectives.make import make_objective
+    from tunesmith.types import Rendered
+
+    conversations = read_conversations(Path(options["data"]))
+    rendered = [Rendered(str(number), *each) for number, each in enumerate(conversations)]
+    packing = PackConfig(batch_conversations=options["batch_conversations"], row_tokens=options["row_tokens"])
+    batch = next(iter(pack(packing, rendered, 1.0)))
+    config = TrainConfig(method="full")
+    chosen = ModelConfig(name=options["model"], dtype="bfloat16")
+    model = prepare(load_model(chosen, attention=attention_name(torch.device(options["device"]))), config)
+    objective = make_objective(config, model, find_head(model, config.loss.chunk_tokens))
+    for row in batch.rows:
+        (objective.row_loss(model, row).total / batch.total_weight).backward()
+    exact = AutoModelForCausalLM.from_pretrained(options["model"], dtype=torch.float32).train()
+    for number in map(int, batch.conversation_ids):
+        tokens, weights = (torch.from_numpy(each) for each in conversations[number])
+        logits = exact(tokens.long()[None]).logits[0, :-1]
+        losses = torch.nn.functional.cross_entropy(logits, tokens[1:].long(), reduction="none")
+        ((losses * weights[1:]).sum() / batch.total_weight).backward()
+    pairs = {
+        name: (one.grad.flatten().double(), other.grad.flatten().double())
+        for (name, one), (_, other) in zip(model.named_parameters(), exact.named_parameters(), strict=True)
+    }
+    cosines = {name: float(torch.nn.functional.cosine_similarity(*pair, dim=0)) for name, pair in pairs.items()}
+    ours_all, exact_all = (torch.cat([pair[side] for pair in pairs.values()]) for side in (0, 1))
+    least = min(cosines, key=lambda name: cosines[name])
+    return {
+        "cosine": float(torch.nn.functional.cosine_similarity(ours_all, exact_all, dim=0)),
+        "norm_ratio": float(ours_all.norm() / exact_all.norm()),
+        "least_cosine": cosines[least],
+        "least": least,
+        "num_tensors": len(cosines),
+    }
 
 
 def reference(options: dict[str, Any]) -> dict[str, Any]:
@@ -180,7 +260,7 @@ def trl(options: dict[str, Any]) -> dict[str, Any]:
     return {"steps": list(zip(counts, clock.seconds, losses, strict=True)), "versions": versions}
 
 
-CONTESTANTS = {"ours": ours, "reference": reference, "trl": trl}
+CONTESTANTS = {"gradients": gradients, "ours": ours, "reference": reference, "trl": trl}
 
 
 def main() -> None:
