@@ -13,7 +13,7 @@ from tunesmith.chain import Footing, footing_after, merged_result
 from tunesmith.errors import SkippedError
 from tunesmith.evaluate import Task, evaluate
 from tunesmith.evaluate.forgetting import WINDOW, divergences, write_divergence
-from tunesmith.evaluate.run import REPORT
+from tunesmith.evaluate.run import REPORT, read_samples
 from tunesmith.evaluate.vault import opened
 from tunesmith.files import atomic_write, fingerprint, read_json, write_json
 from tunesmith.gate import VERDICT_FILE, gate, read_verdict, write_verdict
@@ -28,6 +28,7 @@ from tunesmith.probing import recipe_probes, validation_batches
 from tunesmith.progress import count, format_seconds
 from tunesmith.recipe import Recipe, to_toml
 from tunesmith.render import Renderer, renderer_for
+from tunesmith.report import PAGE, Story, judged, write_page
 from tunesmith.tasks import DIVERGED, compared, general_probes, prepare_tasks
 from tunesmith.train import Probe, TrainConfig, train
 from tunesmith.train.objectives.make import teacher_digest
@@ -145,8 +146,9 @@ class Run(Preparation):
         self.stage("evaluate/divergence", inputs, work)
 
     def gate(self, tuned: Report, base: Report) -> Verdict:
-        """The verdict by the recipe's policy, or by the default one where it names no task."""
+        """The verdict by the recipe's policy, or by the default one where it names no task; and its page."""
         policy = self.recipe.gate
+        shown = base, tuned
 
         # The values of sealed tasks reach the gate alone.
         tuned = opened(self.dir.path / "evaluate" / "tuned", tuned)
@@ -155,10 +157,25 @@ class Run(Preparation):
         def work(folder: Path) -> dict[str, Any]:
             verdict = gate(policy, tuned, base)
             write_verdict(folder, verdict)
+            write_page(folder / PAGE, self._story(verdict, *shown))
             return {"outcome": verdict.outcome}
 
         self.stage("gate", [policy, fingerprint(tuned), fingerprint(base)], work)
         return read_verdict(self.dir.path / "gate" / VERDICT_FILE)
+
+    def _story(self, verdict: Verdict, base: Report, tuned: Report) -> Story:
+        """What the page tells of this run."""
+        folder = self.dir.path / "evaluate"
+        return Story(
+            base,
+            tuned,
+            judged(verdict, tuned),
+            self.recipe.gate.confidence,
+            verdict,
+            read_samples(folder / "base"),
+            read_samples(folder / "tuned"),
+            lineage_facts(self.recipe, self.model_digest, self.lineage),
+        )
 
     def pool(self, checkpoint: Checkpoint, facts: dict[str, Any], verdict: Verdict | None) -> tuple[Entry, bool]:
         """Add the result to the pool; a PASS moves the alias. Returns the entry and whether the alias moved."""
@@ -227,6 +244,16 @@ def _facts(
         "verdict": verdict.to_dict() if verdict else None,
         "report": tuned.to_dict() if tuned else None,
     }
+
+
+def lineage_facts(recipe: Recipe, base_digest: str, lineage: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """What a model was made from, in words: its base, what each phase read, and the recipe."""
+    facts = {"base model": f"{recipe.model.name}, digest {base_digest}"}
+    for each in lineage:
+        facts[f"phase {each['phase'] or 'train'}"] = (
+            f"{each['method']}, {count(each['step'], 'step')} on the data {each['data']}, result {each['digest']}"
+        )
+    return {**facts, "the recipe": to_toml(recipe)}
 
 
 def train_batches(

@@ -71,11 +71,11 @@ def line_chart(
     shown = {label: x for label, x in marks.items() if abs(x) < LARGEST and (x > 0 or not log_x)}
     xs = [x for x, _ in everything] + list(shown.values()) * bool(everything)
     legend = _legend_lines(list(series)) if len(series) > 1 else []
-    across = _axis(xs, LEFT, WIDTH - RIGHT, 8, log_x)
+    across = axis(xs, LEFT, WIDTH - RIGHT, 8, log_x)
     labels = _mark_levels(shown, across) if everything else []
     label_y = 52 + LINE_HEIGHT * len(legend) + 4 * bool(legend)
     top = label_y + 14 + 15 * (1 + max((level for *_, level in labels), default=-1))
-    up = _axis([y for _, y in everything], top + height, top, max(3, height // 55), False, is_padded=True)
+    up = axis([y for _, y in everything], top + height, top, max(3, height // 55), False, is_padded=True)
     body = [
         f'<text class="title" x="24" y="30">{escape(title)}</text>',
         *_legend(legend, list(series)),
@@ -123,7 +123,7 @@ def _drawable(points: Points, log_x: bool) -> list[tuple[float, float]]:
     return thinned
 
 
-def _axis(values: Sequence[float], first: float, last: float, num: int, is_log: bool, is_padded: bool = False) -> Axis:
+def axis(values: Sequence[float], first: float, last: float, num: int, is_log: bool, is_padded: bool = False) -> Axis:
     """An axis that holds the values, with about `num` round ticks; a single value stands in the middle."""
     low, high = (min(values), max(values)) if values else (1.0, 2.0)
     if is_log:
@@ -156,7 +156,7 @@ def _log_ticks(low: float, high: float) -> tuple[float, ...]:
     return tuple(tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9))
 
 
-def _written(ticks: Sequence[float], is_log: bool = False) -> list[str]:
+def written(ticks: Sequence[float], is_log: bool = False) -> list[str]:
     """The ticks as text: as many decimals as they need, and the same for all; powers where they are far from 1."""
     largest = max(map(abs, ticks), default=0.0)
     if 0 < largest < 1e-3 or largest >= 1e7 or (is_log and (min(ticks, default=1) < 1e-3 or largest >= 1e5)):
@@ -184,12 +184,12 @@ def _width(text: str) -> float:
 def _axes(across: Axis, up: Axis, x_label: str) -> list[str]:
     """Horizontal grid lines, short vertical ticks, and what they say."""
     lines = []
-    for tick, text in zip(up.ticks, _written(up.ticks), strict=True):
+    for tick, text in zip(up.ticks, written(up.ticks), strict=True):
         y = up.place(tick)
         lines.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#e6e9ed"/>')
         lines.append(f'<text x="{LEFT - 10}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
     lines.append(f'<path d="M{LEFT} {up.first:.1f}H{WIDTH - RIGHT}" stroke="#9aa4b0"/>')
-    for tick, text in zip(across.ticks, _written(across.ticks, across.is_log), strict=True):
+    for tick, text in zip(across.ticks, written(across.ticks, across.is_log), strict=True):
         x = across.place(tick)
         lines.append(f'<path d="M{x:.1f} {up.first:.1f}v5" stroke="#9aa4b0"/>')
         lines.append(f'<text x="{x:.1f}" y="{up.first + 20:.1f}" text-anchor="middle">{text}</text>')

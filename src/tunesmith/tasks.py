@@ -10,13 +10,13 @@ from tunesmith.errors import EvaluateError
 from tunesmith.evaluate import Task, TaskConfig
 from tunesmith.evaluate.forgetting import Probe, loss_task, probes, with_divergence
 from tunesmith.evaluate.prices import PRICES
-from tunesmith.evaluate.run import SAMPLES
+from tunesmith.evaluate.run import read_samples
 from tunesmith.evaluate.taxes.panel import matched_taxes, panel_tasks
 from tunesmith.evaluate.vault import VAULT
-from tunesmith.files import open_text, read_jsonl
+from tunesmith.files import open_text
 from tunesmith.generate import Sampling, Window
 from tunesmith.recipe import HELDOUT, Recipe
-from tunesmith.types import Report, Sample
+from tunesmith.types import Report
 from tunesmith.verify import Item, item_from_conversation, load_scorer, read_items
 from tunesmith.verify.benchmarks import plain_text, split_spelling
 from tunesmith.verify.items import of_split
@@ -47,8 +47,7 @@ def general_passages(spelling: str) -> list[Item]:
 
 def general_probes(spelling: str, base_folder: Path) -> list[Probe]:
     """What a divergence is measured on: the passages, and the base's own answers in its folder."""
-    samples = [Sample(**raw) for _, raw in read_jsonl(base_folder / SAMPLES)]
-    return probes(general_passages(spelling), builtin_items("writing"), samples)
+    return probes(general_passages(spelling), builtin_items("writing"), read_samples(base_folder))
 
 
 def _prepare_task(config: TaskConfig, mapping: DataConfig, heldout: Path) -> Task:
@@ -87,10 +86,9 @@ def compared(base: Report, base_folder: Path, tuned: Report, tuned_folder: Path)
     What is not there is left out.
     """
     base, tuned = with_divergence(base, tuned, tuned_folder.parent / DIVERGED)
-    paths = [folder / SAMPLES for folder in (base_folder, tuned_folder)]
-    if not all(path.is_file() for path in paths):
+    before, after = read_samples(base_folder), read_samples(tuned_folder)
+    if not (before and after):
         return base, tuned
-    before, after = ([Sample(**raw) for _, raw in read_jsonl(path)] for path in paths)
     return matched_taxes(base, tuned, before, after, builtin_items)
 
 

@@ -118,3 +118,14 @@ def test_a_sweep_shows_gains_and_losses_side_by_side(work):
 )
 def test_what_does_not_go_together_is_refused(work, options, message):
     assert message in " ".join(tunesmith("merge", "adapter", *options, "--out", "x", code=2).split())
+
+
+def test_two_models_are_compared_on_a_page_without_a_verdict(work):
+    shown = tunesmith("compare", "base", "tuned", "--policy", "recipe.toml", "--html", "page.html")
+    (line,) = (each for each in shown.splitlines() if each.startswith("words (nats per token)"))
+    assert "page  page.html" in shown
+    assert "PASS" not in shown and "FAIL" not in shown
+    text = Path("page.html").read_text(encoding="utf-8")
+    assert "base → tuned" in text and "<svg" in text
+    again = tunesmith("compare", *(path.parent for path in sorted(Path("work/gate").glob("*/report.json"))))
+    assert line in again.splitlines()

@@ -91,6 +91,8 @@ def test_examples_in_and_a_judged_entry_out(values, tmp_path):
     assert (entry.path / "weights" / "adapter_model.safetensors").is_file()
     samples = [json.loads(line) for line in (result.folder / "evaluate" / "tuned" / "samples.jsonl").open()]
     assert [sample["item_id"] for sample in samples] == [f"g{n}" for n in range(12)]
+    page = (result.folder / "gate" / "report.html").read_text(encoding="utf-8")
+    assert f"{result.verdict.outcome}: " in page and result.entry.manifest["lineage"][0]["data"] in page
 
 
 def test_a_second_run_does_nothing(values, tmp_path):

@@ -9,14 +9,29 @@ chatting.py    chat                                                   linting.py
 voting.py      judge, votes                                           blind.py      chat --blind
 losses.py      losses                                                 summary.py    what a finished run prints
 merging.py     merge                                                  candidates.py models that gate and merge measure
+comparing.py   compare
 """
 
-from tunesmith.cli import chatting, judging, linting, losses, merging, pools, runs, showing, stages, training, voting
+from tunesmith.cli import (
+    chatting,
+    comparing,
+    judging,
+    linting,
+    losses,
+    merging,
+    pools,
+    runs,
+    showing,
+    stages,
+    training,
+    voting,
+)
 from tunesmith.cli.app import app
 
 __all__ = [
     "app",
     "chatting",
+    "comparing",
     "judging",
     "linting",
     "losses",

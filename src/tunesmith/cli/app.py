@@ -22,6 +22,7 @@ SECTIONS = {
         "gate",
         "judge",
         "votes",
+        "compare",
         "merge",
         "pool",
     ),

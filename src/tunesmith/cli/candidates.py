@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunesmith.cli.options import do_stage
-from tunesmith.types import Report
+from tunesmith.types import Report, Sample
 
 if TYPE_CHECKING:
     from tunesmith.cli.speakers import RemoteSpeaker, Speaker
@@ -15,11 +15,30 @@ if TYPE_CHECKING:
     from tunesmith.recipe import Recipe
 
 
+RUN = Path("evaluate", "tuned")
+"""Where a run keeps the report of what it made."""
+
+
 class Measured(NamedTuple):
-    """A report, and the folder where it and its samples lie."""
+    """A report as the gate reads it, the folder where it and its samples lie, or the answers themselves."""
 
     report: Report
     folder: Path
+    answers: tuple[Sample, ...] | None = None
+
+    @property
+    def shown(self) -> Report:
+        """The report as people may see it: without the values of sealed tasks."""
+        from tunesmith.evaluate.vault import closed
+
+        return closed(self.report)
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The answers; none where they were not kept beside the report."""
+        from tunesmith.evaluate.run import read_samples
+
+        return read_samples(self.folder) if self.answers is None else self.answers
 
 
 @dataclass(frozen=True)
@@ -47,6 +66,8 @@ class Measuring:
         from tunesmith.generate.endpoint import endpoint_from, is_remote
 
         path = Path(name)
+        if (path / RUN / REPORT).is_file():
+            path = path / RUN
         if path.suffix == ".json" or (path / REPORT).is_file():
             return read_report(path)
         if is_remote(name):
@@ -76,7 +97,7 @@ def matched(base: Measured, tuned: Measured) -> tuple[Measured, list[Measured]]:
     from tunesmith.tasks import compared
 
     before, after = compared(base.report, base.folder, tuned.report, tuned.folder)
-    return Measured(before, base.folder), [Measured(after, tuned.folder)]
+    return base._replace(report=before), [tuned._replace(report=after)]
 
 
 def read_policy(path: Path | None, tables: Mapping[str, Any]) -> "Recipe":

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tunesmith.cli.console import one_line
-from tunesmith.files import read_jsonl
+from tunesmith.evaluate.run import read_samples
 from tunesmith.progress import count
 from tunesmith.types import Report, Sample
 
@@ -78,7 +78,7 @@ def find_changes(folder: Path, tasks: set[str]) -> tuple[list[Change], list[Chan
 
 
 def _samples(folder: Path, tasks: set[str]) -> list[Sample]:
-    return [Sample(**raw) for _, raw in read_jsonl(folder / "samples.jsonl") if raw["task"] in tasks]
+    return [sample for sample in read_samples(folder) if sample.task in tasks]
 
 
 def _spread(changes: list[Change], most: int) -> list[Change]:

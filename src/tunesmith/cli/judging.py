@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunesmith.cli.app import app, example
-from tunesmith.cli.options import DEFAULT_MODEL, BaseModel, Model, Out, Pool, Sets, Work, do_stage, sections
+from tunesmith.cli.options import DEFAULT_MODEL, BaseModel, Html, Model, Out, Pool, Sets, Work, do_stage, sections
 
 if TYPE_CHECKING:
     from tunesmith.recipe import Recipe
@@ -153,6 +153,7 @@ def gate(
     pool: Pool = Path("pool"),
     sets: Sets = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the verdict to this file.")] = None,
+    html: Html = None,
 ) -> None:
     """Judge one model, or one report, against another.
 
@@ -161,9 +162,11 @@ def gate(
     PASS, 3 for INCONCLUSIVE and 4 for FAIL.
     """
     from tunesmith.cli.candidates import Measuring, matched, read_policy
+    from tunesmith.cli.comparing import print_tables, write_comparison
     from tunesmith.cli.scores import print_verdict
     from tunesmith.files import write_json
     from tunesmith.gate import gate as judge
+    from tunesmith.report import judged
 
     recipe = read_policy(policy, sections("gate", sets, "gate", "evaluate"))
     measuring = Measuring(recipe, policy, work, pool, base)
@@ -172,7 +175,12 @@ def gate(
     if len(reports) == 1:
         against, reports = matched(against, reports[0])
     verdict = judge(recipe.gate, [each.report for each in reports], against.report)
+    rows = judged(verdict, reports[0].report)
+    if len(reports) == 1:
+        print_tables(rows, against.shown, reports[0].shown)
     print_verdict(verdict)
     if out is not None:
         write_json(out, verdict)
+    if html is not None:
+        write_comparison(html, against, reports[0], rows, recipe.gate.confidence, verdict)
     raise typer.Exit(EXIT_CODES[verdict.outcome])

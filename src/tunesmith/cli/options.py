@@ -36,6 +36,9 @@ Work = Annotated[
 ]
 Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="The folder that holds the runs.")]
 Pool = Annotated[Path, typer.Option("--pool", metavar="FOLDER", help="The folder of the model pool.")]
+Html = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write the comparison to this file, as one page.")
+]
 Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The folder to write to.", show_default=False)]
 DryRun = Annotated[
     bool,

@@ -1,7 +1,7 @@
 """Scores, comparisons and verdicts as tables and sentences."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.table import Table
 from rich.text import Text
@@ -9,6 +9,9 @@ from rich.text import Text
 from tunesmith.cli.console import console, plain_table, print_paragraph
 from tunesmith.stats import mean_interval, wilson_interval
 from tunesmith.types import Finding, Report, TaskReport, Verdict
+
+if TYPE_CHECKING:
+    from tunesmith.report import Row
 
 MOST_CLUSTERS = 4
 OUTCOME_STYLES = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
@@ -60,6 +63,27 @@ def comparison_table(base: Report, tuned: Report) -> Table:
             table.add_row(
                 f"  {fact}", "", *("" if value is None else f"{value:.3f}" for value in values), "", style="dim"
             )
+    return table
+
+
+def rows_table(rows: "Sequence[Row]") -> Table:
+    """The paired differences with their intervals, a line a task; those of the alignment tax have their own table."""
+    from tunesmith.report.rows import difference, figure
+
+    table = plain_table("task", "base", "tuned", "difference", "", "flips", right=("base", "tuned", "difference"))
+    for row in rows:
+        if row.group == "tax" and not row.is_gated:
+            continue
+        is_share = row.unit == "points"
+        name = row.task if is_share or not row.unit else f"{row.task} ({row.unit})"
+        word = Text(row.outcome or row.word, style=OUTCOME_STYLES.get(row.outcome or "", ""))
+        if row.difference is None:
+            table.add_row(name, "", "", "" if row.outcome else row.told, word, "")
+            continue
+        sign = " %" if is_share else ""
+        flips = f"-{row.lost:,} +{row.gained:,}" if is_share else ""
+        levels = [f"{figure(row, value)}{sign}" for value in (row.base, row.tuned)]
+        table.add_row(name, *levels, difference(row), word, flips)
     return table
 
 

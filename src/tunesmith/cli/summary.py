@@ -85,6 +85,7 @@ def _print_files(to: Console, result: "RunResult") -> None:
         "samples": folder / "evaluate" / "tuned" / "samples.jsonl",
         "report": folder / "evaluate" / "tuned" / "report.json",
         "verdict": folder / "gate" / "verdict.json",
+        "page": folder / "gate" / "report.html",
     }
     to.print(Text("\nWhere the files are", style="bold"))
     for name, path in found.items():

@@ -11,7 +11,7 @@ from tunesmith.evaluate.estimates import facts_of, item_values
 from tunesmith.evaluate.prices import Price
 from tunesmith.evaluate.taxes.panel import tax_reports
 from tunesmith.evaluate.vault import VAULT, count_look, redacted, sealed
-from tunesmith.files import atomic_write, canonical_json, write_json, write_jsonl
+from tunesmith.files import atomic_write, canonical_json, read_jsonl, write_json, write_jsonl
 from tunesmith.generate import Completion, Generator, Likelihood, Prompt
 from tunesmith.progress import Progress
 from tunesmith.types import Report, Sample, Score, TaskReport
@@ -99,6 +99,12 @@ def samples_so_far(path: Path) -> Known:
         with atomic_write(path, "wb") as file:
             file.writelines(whole)
     return found
+
+
+def read_samples(folder: Path) -> tuple[Sample, ...]:
+    """The answers of an evaluate folder; none where they were not kept."""
+    path = folder / SAMPLES
+    return tuple(Sample(**raw) for _, raw in read_jsonl(path)) if path.is_file() else ()
 
 
 def _ask(task: Task, generator: Generator, known: Known, keep: Keep, progress: Progress) -> None:

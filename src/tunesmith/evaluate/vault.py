@@ -33,6 +33,12 @@ def sealed(report: TaskReport, looks: int) -> TaskReport:
     return replace(report, scores={}, clusters={}, facts=facts)
 
 
+def closed(report: Report) -> Report:
+    """The report without the values of its sealed tasks, for people to see."""
+    hidden = (replace(task, scores={}, clusters={}) if task.is_sealed else task for task in report.tasks)
+    return replace(report, tasks=tuple(hidden))
+
+
 def opened(folder: Path, report: Report) -> Report:
     """The report of an evaluate folder with the values of its sealed tasks: for the gate alone."""
     if not any(task.is_sealed and not task.skipped for task in report.tasks):
