@@ -78,7 +78,7 @@ def test_a_person_votes_without_names_and_goes_on_later(tunesmith: Tunesmith) ->
     looked = tunesmith(*blind, "--votes", "look.jsonl", stdin="s\n" * 30)
     shown = re.findall(r"^a> (\w+)", looked.stdout, flags=re.MULTILINE)
     assert 5 < shown.count("good") < 25, "either may stand first"
-    assert "No vote could be read" in looked.stdout
+    assert "No vote yet." in looked.stdout
     first = tunesmith(*blind, stdin=keys_for(looked.stdout, 12) + "what\nq\n")
     before, _, after = first.stdout.partition("You compared new with old")
     assert "new" not in before
@@ -127,6 +127,19 @@ def test_two_models_answer_prompts_and_the_vault_is_left_out(tunesmith: Tunesmit
     table = tunesmith("votes", "votes.jsonl", "w.jsonl").stdout
     assert table.index("\nx ") < table.index("\ny ")
     assert "Bradley-Terry" in table
+
+
+def test_a_model_that_cannot_judge_is_told_so(tunesmith: Tunesmith, tiny_model_folder: Path) -> None:
+    for _ in range(2):
+        done = tunesmith(
+            *("judge", "good", "poor", "--judge", f"tiny={tiny_model_folder}"),
+            *("--max-items", "2", "--checks", "1", "--judge-tokens", "2"),
+        )
+        assert "judge tiny: 6 of 6 verdicts could not be read" in " ".join(done.stdout.split())
+        assert "There is no win rate." in done.stdout
+    votes = read_votes([Path("votes.jsonl")])
+    assert len(votes) == 7
+    assert {vote.winner for vote in votes} == {"none"}
 
 
 def test_what_cannot_be_compared_is_refused_with_the_way_out(tunesmith: Tunesmith) -> None:

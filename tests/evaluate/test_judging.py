@@ -66,7 +66,7 @@ def test_a_sound_judge_has_no_faults(tmp_path):
     assert (found.won, found.lost, found.num_items) == (won, lost, 60)
     faults = found.faults
     assert [share.hits for share in (faults.unread, faults.by_place, faults.reworded, faults.same_decided)] == [0] * 4
-    assert faults.first.value == 0.5
+    assert faults.first.of == 0, "the place decided nothing"
     assert faults.same_decided.of == faults.reworded.of == 20
 
 
@@ -187,6 +187,7 @@ def test_a_pair_named_in_the_other_order_is_the_same_pair(tmp_path):
     votes.append(vote_on(Duel("j", "q", "y", "x", "two", "three"), "ab", "b", "human", "human"))
     (found,) = pair_figures(read_votes([path]))
     assert (found.a, found.win_rate, found.faults.longer.hits) == ("x", 1.0, 2)
+    assert (found.faults.first.hits, found.faults.first.of) == (1, 2)
 
 
 def test_several_models_are_ranked_and_unconnected_ones_refused(tmp_path):

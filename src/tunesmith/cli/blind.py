@@ -13,7 +13,7 @@ from tunesmith.cli.contestants import generator_of, split_name
 from tunesmith.cli.voted import print_votes
 from tunesmith.errors import EvaluateError
 from tunesmith.evaluate.judging.duels import Duel
-from tunesmith.evaluate.judging.votes import Order, VoteFile, Winner, vote_on
+from tunesmith.evaluate.judging.votes import Order, Vote, VoteFile, Winner, vote_on
 from tunesmith.generate import Prompt, Sampling
 from tunesmith.types import Message
 
@@ -32,7 +32,7 @@ class Booth:
 
     def vote(self, duels: Iterable[Duel]) -> None:
         """Show each duel that this person has not seen, until they leave; then the names and the win rate."""
-        known = {(vote.item, vote.answers) for vote in self.votes.votes if vote.judge == self.voter}
+        known = {(vote.item, vote.answers) for vote in self._mine()}
         for duel in duels:
             if (duel.item, duel.answers) in known:
                 continue
@@ -62,10 +62,12 @@ class Booth:
                 return "a" if (key == "a") == (order == "ab") else "b"
             error_console().print(f"{key!r} is no key here. {KEYS}", style="dim")
 
+    def _mine(self) -> list[Vote]:
+        return [vote for vote in self.votes.votes if (vote.judge, vote.kind) == (self.voter, "human")]
+
     def _reveal(self) -> None:
-        mine = [vote for vote in self.votes.votes if vote.judge == self.voter]
         self.console.print(f"\nYou compared {' with '.join(self.names)}. Votes: {self.votes.path}", soft_wrap=True)
-        print_votes(mine, self.names)
+        print_votes(self._mine(), self.names)
 
 
 def order_of(duel: Duel, voter: str) -> Order:

@@ -23,12 +23,27 @@ def print_votes(votes: Sequence[Vote], models: Iterable[str] = ()) -> None:
     to, wanted = console(), set(models)
     told = [vote for vote in votes if not wanted or {vote.a, vote.b} <= wanted]
     figures = pair_figures(told)
+    for line in _silent(told, {each.judge for each in figures if not each.is_human}):
+        print_paragraph(to, line)
     if not figures:
-        to.print("No vote could be read, so there is no win rate.")
+        to.print("There is no win rate.")
     for each in figures:
         _print_pair(to, each)
     if len({name for vote in told if vote.winner != "none" for name in (vote.a, vote.b)}) > 2:
         _print_strengths(to, told)
+
+
+def _silent(votes: Sequence[Vote], heard: set[str]) -> Iterable[str]:
+    """Who was asked, and said nothing that could be read."""
+    if not any(vote.kind == "model" for vote in votes) and not any(vote.winner != "none" for vote in votes):
+        yield "No vote yet."
+    for name in sorted({vote.judge for vote in votes if vote.kind == "model"} - heard):
+        own = [vote for vote in votes if vote.judge == name and vote.kind == "model" and vote.a != vote.b]
+        unread = sum(vote.winner == "none" for vote in own)
+        yield (
+            f"judge {name}: {unread} of {len(own)} verdicts could not be read, and no item in both orders. Read its "
+            "`reason` in the votes: a small model may not keep to the form, and --judge-tokens may be too few."
+        )
 
 
 def _print_pair(to: Console, found: PairFigures) -> None:
@@ -56,13 +71,17 @@ def _remarks(found: PairFigures) -> Iterable[str]:
     if abs(gap) > LONG_EFFECT:
         yield f"Length moved the win rate by {100 * gap:+.0f} points: trust the one at equal lengths."
     if found.is_human:
-        yield from _told(("Skipped", faults.unread), ("Went to the longer answer", faults.longer))
+        yield from _told(
+            ("Skipped", faults.unread),
+            ("Decided votes for the answer shown first", faults.first),
+            ("Decided items that went to the longer answer", faults.longer),
+        )
         return
     yield from _told(
         ("Verdicts that could not be read", faults.unread),
         ("Items where the order of the answers changed the verdict", faults.by_place),
-        ("Decided votes for the answer shown first", faults.first),
-        ("Decided votes for the longer answer", faults.longer),
+        ("Items that the place alone decided, for the first place", faults.first),
+        ("Decided items that went to the longer answer", faults.longer),
         ("Items whose verdict changed when asked in other words", faults.reworded),
         ("Equal answers between which it found a difference", faults.same_decided),
     )
@@ -103,4 +122,4 @@ def _percent(value: float) -> str:
 
 
 def _interval(low: float, high: float) -> str:
-    return f"{100 * low:.1f} to {100 * high:.1f}"
+    return f"{100 * max(low, 0.0):.1f} to {100 * min(high, 1.0):.1f}"

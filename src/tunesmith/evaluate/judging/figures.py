@@ -41,9 +41,10 @@ class Faults:
     """What a judge's own votes say against it.
 
     `unread`: verdicts that could not be read. `by_place`: duels whose two orders gave opposite winners, or a winner
-    and a tie. `first`: decided votes that went to the answer shown first. `longer`: decided items that went to the
-    longer answer. `reworded`: items whose verdict changed when the same was asked in other words. `same_decided`:
-    equal answers between which a difference was found.
+    and a tie. `first`: of the items that the place alone decided, those that went to the first place; of people's
+    votes, those for the answer shown first. `longer`: decided items that went to the longer answer. `reworded`: items
+    whose verdict changed when the same was asked in other words. `same_decided`: equal answers between which a
+    difference was found.
     """
 
     unread: Share
@@ -180,15 +181,15 @@ def _length_controlled(votes: Sequence[Vote], values: dict[Key, float]) -> Lengt
 
 def _faults(votes: Sequence[Vote], values: dict[Key, float], checks: Sequence[Vote]) -> Faults:
     asked = [vote for vote in votes if not vote.is_same and vote.wording == 0]
-    decided = [vote for vote in asked if vote.winner in ("a", "b")]
-    longer = [vote for vote in decided if vote.length_a != vote.length_b]
+    lengths = {(vote.item, vote.answers): vote.length_a - vote.length_b for vote in asked}
+    decided = [key for key, value in values.items() if rounded(value) != 0.5 and lengths.get(key)]
     again = model_values(vote for vote in votes if vote.wording == 1 and not vote.is_same)
     told = [vote for vote in checks if vote.winner != "none"]
     return Faults(
         unread=_share(asked, lambda vote: vote.winner == "none"),
-        by_place=_moved_by_place(asked),
-        first=_share(decided, lambda vote: (vote.winner == "a") == (vote.order == "ab")),
-        longer=_share(longer, lambda vote: (vote.winner == "a") == (vote.length_a > vote.length_b)),
+        by_place=_share(_both_orders(asked), lambda each: each["ab"] != each["ba"]),
+        first=_first_place(asked),
+        longer=_share(decided, lambda key: (rounded(values[key]) == 1) == (lengths[key] > 0)),
         reworded=_share([key for key in again if key in values], lambda key: again[key] != values[key]),
         same_decided=_share(told, lambda vote: vote.winner != "tie"),
     )
@@ -198,12 +199,21 @@ def _share(members: Sequence[T], counts: Callable[[T], bool]) -> Share:
     return Share(sum(counts(member) for member in members), len(members))
 
 
-def _moved_by_place(votes: Sequence[Vote]) -> Share:
+def _both_orders(votes: Sequence[Vote]) -> list[dict[str, str]]:
+    """The winners by order, of each item that a model read in both."""
     told: dict[Key, dict[str, str]] = defaultdict(dict)
     for vote in votes:
         if vote.winner != "none" and vote.kind == "model":
             told[vote.item, vote.answers][vote.order] = vote.winner
-    return _share([each for each in told.values() if len(each) == 2], lambda each: each["ab"] != each["ba"])
+    return [each for each in told.values() if len(each) == 2]
+
+
+def _first_place(votes: Sequence[Vote]) -> Share:
+    """Of a model's items that one place won in both orders, those of the first place; of people's decided votes,
+    those for the answer shown first, for each of them saw one order."""
+    placed = [each["ab"] == "a" for each in _both_orders(votes) if {each["ab"], each["ba"]} == {"a", "b"}]
+    decided = [vote for vote in votes if vote.kind == "human" and vote.winner in ("a", "b")]
+    return _share([*placed, *((vote.winner == "a") == (vote.order == "ab") for vote in decided)], bool)
 
 
 def _agreement(values: dict[Key, float], labels: dict[Key, float], both: Sequence[Key]) -> Agreement:
