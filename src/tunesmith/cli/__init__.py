@@ -9,12 +9,13 @@ chatting.py    chat                                                   linting.py
 voting.py      judge, votes                                           blind.py      chat --blind
 losses.py      losses                                                 summary.py    what a finished run prints
 merging.py     merge                                                  candidates.py models that gate and merge measure
-comparing.py   compare
+comparing.py   compare                                                harnessing.py harness
 """
 
 from tunesmith.cli import (
     chatting,
     comparing,
+    harnessing,
     judging,
     linting,
     losses,
@@ -32,6 +33,7 @@ __all__ = [
     "app",
     "chatting",
     "comparing",
+    "harnessing",
     "judging",
     "linting",
     "losses",

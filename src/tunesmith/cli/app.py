@@ -23,6 +23,7 @@ SECTIONS = {
         "judge",
         "votes",
         "compare",
+        "harness",
         "merge",
         "pool",
     ),

@@ -60,14 +60,18 @@ class Measuring:
         return prepare_tasks(self.recipe, folder / "data" / "heldout.jsonl")
 
     def measure(self, name: str) -> Measured:
-        """The report that `name` is or leads to, or that of the model that it names."""
+        """The report that `name` is or leads to, that of another tool's log, or that of the model that it names."""
         from tunesmith.cli.speakers import RemoteSpeaker, candidate
+        from tunesmith.evaluate.logs import is_log, read_log
         from tunesmith.evaluate.run import REPORT
         from tunesmith.generate.endpoint import endpoint_from, is_remote
 
         path = Path(name)
         if (path / RUN / REPORT).is_file():
             path = path / RUN
+        if not (path / REPORT).is_file() and is_log(path):
+            log = read_log(path)
+            return Measured(log.report, path if path.is_dir() else path.parent, log.samples)
         if path.suffix == ".json" or (path / REPORT).is_file():
             return read_report(path)
         if is_remote(name):

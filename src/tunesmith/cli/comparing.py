@@ -26,7 +26,8 @@ def compare(
         str,
         typer.Argument(
             metavar="A",
-            help="A report or its folder, a run, a model or adapter folder, pool:REF, a hub id, or openai:NAME@URL.",
+            help="A report or its folder, a log of another tool, a run, a model or adapter folder, pool:REF, a hub id, "
+            "or openai:NAME@URL.",
             show_default=False,
         ),
     ],

@@ -80,7 +80,7 @@ def evaluate(
     passes = [recipe.evaluate.batch_prompts, recipe.evaluate.shapes]
     inputs = [passes, marks, *speaker.marks]
     _, was_done = do_stage(out, "evaluate", inputs, work)
-    _print_report(out, speaker.label, was_done)
+    print_report(out, speaker.label, was_done)
 
 
 def _recipe(task: dict[str, Any], values: dict[str, Any]) -> "Recipe":
@@ -101,7 +101,7 @@ def _task_name(items: str) -> str:
     return rest if name == "builtin" else Path(name).name.split(".")[0]
 
 
-def _print_report(out: Path, label: str, was_done: bool) -> None:
+def print_report(out: Path, label: str, was_done: bool) -> None:
     from tunesmith.cli.console import console, print_table
     from tunesmith.cli.scores import report_table
     from tunesmith.cli.taxes import tax_lines
