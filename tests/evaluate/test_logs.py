@@ -3,10 +3,13 @@
 import hashlib
 import json
 import os
+import struct
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
+import pyarrow
 import pytest
 from typer.testing import CliRunner
 
@@ -198,6 +201,37 @@ def test_the_ids_of_messages_do_not_make_other_items(tmp_path):
     )
     assert first.report.tasks[0].items_digest == second.report.tasks[0].items_digest
     assert first.report.model_digest != second.report.model_digest
+
+
+def zstandard(path):
+    """Pack a stored archive again as Inspect does on any Python: method 93, in several frames."""
+    codec = pyarrow.Codec("zstd")
+    with zipfile.ZipFile(path) as archive:
+        members = [(info.filename.encode(), archive.read(info)) for info in archive.infolist()]
+    body, directory = b"", b""
+    for name, data in members:
+        packed = b"".join(codec.compress(part, asbytes=True) for part in (data[:10], data[10:]))
+        fields = struct.pack("<5H3I2H", 63, 0, 93, 0, 33, zlib.crc32(data), len(packed), len(data), len(name), 0)
+        directory += b"PK\x01\x02" + struct.pack("<H", 63) + fields + struct.pack("<3H2I", 0, 0, 0, 0, len(body)) + name
+        body += b"PK\x03\x04" + fields + name + packed
+    ending = struct.pack("<4H2IH", 0, 0, len(members), len(members), len(directory), len(body), 0)
+    path.write_bytes(body + directory + b"PK\x05\x06" + ending)
+
+
+def test_archives_of_todays_inspect_are_read(tmp_path):
+    path = write_archive(
+        tmp_path / "log.eval", [inspect_sample(n, "C", metadata={"long": "x" * 500}) for n in range(3)]
+    )
+    expected = read_log(path)
+    zstandard(path)
+    with zipfile.ZipFile(path) as archive:
+        assert {info.compress_type for info in archive.infolist()} == {93}
+    assert read_log(path) == expected
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(b"samples/1_epoch_1.json") + 60] ^= 255
+    path.write_bytes(whole)
+    with pytest.raises(EvaluateError, match=r"samples/1_epoch_1\.json"):
+        read_log(path)
 
 
 def test_what_is_damaged_or_unfinished_is_refused_by_name(tmp_path):

@@ -6,18 +6,22 @@ item's value is the mean over its epochs.
 
 import json
 import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunesmith.errors import EvaluateError
+from tunesmith.errors import EvaluateError, MissingExtra
 from tunesmith.evaluate.logs import Log, broken, mean_of, plain_name, task_report, text_of
 from tunesmith.files import fingerprint
 from tunesmith.types import Report, Sample
 
 LETTERS = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 """Inspect's grades (correct, incorrect, partial, no answer), and the words that it reads as 1 and 0."""
+ZSTANDARD = 93
+"""The number of its method in a zip archive."""
 MOST_BYTES = 256 * 2**20
 """One member of an archive may unpack to at most so many bytes."""
 Values = dict[str, dict[str, list[float | None]]]
@@ -77,7 +81,7 @@ def _archive(path: Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
             header = _member(archive, "header.json")
     except (zipfile.BadZipFile, KeyError) as error:
         raise broken(path, f"{error}; an archive without header.json is of a run that did not finish") from None
-    except (NotImplementedError, ValueError) as error:
+    except (NotImplementedError, ValueError, OSError, struct.error) as error:
         raise broken(path, f"{error}; `inspect log convert --to json` writes one that can be read") from None
     return header, _members(path, names)
 
@@ -88,7 +92,7 @@ def _members(path: Path, names: list[str]) -> Iterator[dict[str, Any]]:
         for name in names:
             try:
                 yield _member(archive, name)
-            except (ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+            except (ValueError, NotImplementedError, OSError, struct.error, zipfile.BadZipFile) as error:
                 raise broken(path, f"{name}: {error}") from None
 
 
@@ -96,11 +100,31 @@ def _member(archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
     info = archive.getinfo(name)
     if info.file_size > MOST_BYTES:
         raise ValueError(f"{name} unpacks to {info.file_size:,} bytes, and at most {MOST_BYTES:,} are read")
-    with archive.open(info) as file:
-        data = json.loads(file.read(MOST_BYTES))
+    data = json.loads(_unpacked(archive, info))
     if not isinstance(data, dict):
         raise ValueError(f"{name} is no JSON object")
     return data
+
+
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """The bytes of a member. Inspect compresses with Zstandard since 2026, which zipfile knows from Python 3.14 on."""
+    if info.compress_type != ZSTANDARD:
+        with archive.open(info) as file:
+            return file.read(MOST_BYTES)
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "parquet", "reading this archive of Inspect") from error
+    # The packed bytes follow the member's own header: 30 bytes, the last four of which say how long name and extra are.
+    with Path(str(archive.filename)).open("rb") as file:
+        file.seek(info.header_offset)
+        file.seek(sum(struct.unpack("<26x2H", file.read(30))), 1)
+        packed = file.read(info.compress_size)
+    with pyarrow.CompressedInputStream(pyarrow.BufferReader(packed), "zstd") as stream:
+        found: bytes = stream.read(info.file_size + 1)
+    if len(found) != info.file_size or zlib.crc32(found) != info.CRC:
+        raise zipfile.BadZipFile(f"{info.filename} is damaged")
+    return found
 
 
 def _scores(row: Mapping[str, Any]) -> Iterator[tuple[str, float | None, Mapping[str, Any]]]:
