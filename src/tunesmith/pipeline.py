@@ -17,9 +17,10 @@ from tunesmith.evaluate.run import REPORT, read_samples
 from tunesmith.evaluate.vault import opened
 from tunesmith.files import atomic_write, fingerprint, read_json, write_json
 from tunesmith.gate import VERDICT_FILE, gate, read_verdict, write_verdict
+from tunesmith.generate.certificate import Certifier, Subject
 from tunesmith.generate.engines import known_engine, local_mark, local_mode
 from tunesmith.generate.ledger import recorded
-from tunesmith.model import tokenizer_folder
+from tunesmith.model import ModelConfig, tokenizer_folder
 from tunesmith.pack import Batches
 from tunesmith.phases import Phase
 from tunesmith.pool import add, aliases, promote, record_verdict
@@ -119,12 +120,18 @@ class Run(Preparation):
             mode = local_mode(self.recipe.model.dtype, config.batch_prompts, config.shapes)
             mark = local_mark(digest, mode, self.asking_renderer)
             generator = recorded(load, config.ledger, digest=digest, engine=known_engine(mark), mark=mark)
-            report = evaluate(self.tasks, generator, folder, label)
+            certifier = None
+            if config.certificate_items:
+                subject = Subject(*weights_of(self.recipe, checkpoint), config.shapes)
+                renderer, num_items = self.asking_renderer, config.certificate_items
+                certifier = Certifier(subject, renderer, config.batch_prompts, mark, num_items)
+            report = evaluate(self.tasks, generator, folder, label, certifier)
             return {"means": {task.task: task.mean for task in report.tasks if task.scores}}
 
         marks = [task.fingerprint for task in self.tasks]
         asked = self.asking_renderer.fingerprint
-        passes = [self.recipe.evaluate.batch_prompts, self.recipe.evaluate.shapes]
+        config = self.recipe.evaluate
+        passes = [config.batch_prompts, config.shapes, config.certificate_items]
         inputs = [passes, marks, digest, self.recipe.model.dtype, asked]
         self.stage(f"evaluate/{label}", inputs, work)
         return Report.from_dict(read_json(self.dir.path / "evaluate" / label / REPORT))
@@ -284,16 +291,21 @@ def train_batches(
     return {"step": checkpoint.step, "digest": checkpoint.digest, "method": checkpoint.method}
 
 
+def weights_of(recipe: Recipe, checkpoint: Checkpoint | None) -> tuple[ModelConfig, Path | None]:
+    """The weights of the base (`checkpoint` None) or the tuned model, and an adapter that is merged into them."""
+    if checkpoint is None:
+        return recipe.model, None
+    if checkpoint.method == "lora":
+        return recipe.model, checkpoint.path
+    return recipe.model.model_copy(update={"name": str(checkpoint.path), "revision": None}), None
+
+
 def load_generator(recipe: Recipe, checkpoint: Checkpoint | None, digest: str, renderer: Renderer) -> "LocalGenerator":
     """The base or the tuned model, ready to answer; it is loaded when it is first asked."""
     from tunesmith.generate.local import LocalGenerator
     from tunesmith.model.load import load_model
 
-    config, adapter = recipe.model, None
-    if checkpoint is not None and checkpoint.method == "lora":
-        adapter = checkpoint.path
-    elif checkpoint is not None:
-        config = config.model_copy(update={"name": str(checkpoint.path), "revision": None})
+    config, adapter = weights_of(recipe, checkpoint)
     load = lambda: load_model(config, adapter=adapter)  # noqa: E731
     batch, shapes = recipe.evaluate.batch_prompts, recipe.evaluate.shapes
     return LocalGenerator(load, renderer, digest, batch_prompts=batch, shapes=shapes, dtype=config.dtype)

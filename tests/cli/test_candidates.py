@@ -19,6 +19,7 @@ name = "strange things that gate never reads"
 name = "no-such-model"
 [evaluate]
 panel = "off"
+certificate_items = 0
 [[evaluate.tasks]]
 name = "words"
 path = "golden.jsonl"

@@ -49,6 +49,7 @@ def values(tmp_path, tiny_model_folder):
         "train": {"epochs": 1.0, "checkpoint_steps": 2, "adapter": {"rank": 2}},
         "evaluate": {
             "panel": "off",
+            "certificate_items": 0,
             "tasks": [
                 {
                     "name": "sums",
@@ -230,7 +231,7 @@ def test_any_data_file_serves_as_a_task(values, tmp_path):
     result = do(
         {
             **values,
-            "evaluate": {"tasks": [task], "panel": "off"},
+            "evaluate": {"tasks": [task], "panel": "off", "certificate_items": 0},
             "gate": {},
             "data": {"paths": [str(tmp_path / "train2.jsonl")]},
         },

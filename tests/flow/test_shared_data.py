@@ -18,6 +18,7 @@ response_field = "answer"
 max_conversations = 40
 [evaluate]
 panel = "off"
+certificate_items = 0
 [[evaluate.tasks]]
 name = "gsm8k"
 path = "{data}/test.jsonl"

@@ -12,6 +12,8 @@ from test_help import parse
 from typer.testing import CliRunner
 
 from tunesmith.cli import app
+from tunesmith.files import read_json
+from tunesmith.generate import certificate
 from tunesmith.model import embedded
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -61,6 +63,8 @@ def test_commands_run(page, in_tmp, tiny_model_folder, monkeypatch):
     """cli.md is left out: its examples name files of the reader's; `test_help.py` parses them."""
     monkeypatch.setattr(embedded, "embedded_folder", lambda name: tiny_model_folder)
     monkeypatch.setattr(embedded, "embedded_tokenizer", lambda name: tiny_model_folder)
+    # The A/A certificate's process of its own takes seconds to start; here it is none.
+    monkeypatch.setattr(certificate, "_in_fresh_process", lambda spec: certificate.answers_of(read_json(spec)))
     for shipped in ("examples", "recipes"):
         (in_tmp / shipped).symlink_to(REPOSITORY / shipped)
     for line in commands_of(page):

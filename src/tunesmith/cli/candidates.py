@@ -88,7 +88,7 @@ class Measuring:
         inputs = [config.batch_prompts, marks, *speaker.marks]
 
         def work(folder: Path) -> dict[str, Any]:
-            report = evaluate(self.tasks, speaker.asked_once(config), folder, speaker.label)
+            report = evaluate(self.tasks, speaker.asked_once(config), folder, speaker.label, speaker.certifier(config))
             return {"means": {each.task: each.mean for each in report.tasks if each.scores}}
 
         folder = self.work / f"{Path(speaker.label).name}-{fingerprint(inputs)[:12]}"

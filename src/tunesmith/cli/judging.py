@@ -73,11 +73,12 @@ def evaluate(
     tasks = prepare_tasks(recipe, Path("heldout.jsonl"))
 
     def work(folder: Path) -> dict[str, Any]:
-        report = ask(tasks, speaker.asked_once(recipe.evaluate), folder, speaker.label)
+        generator, certifier = speaker.asked_once(recipe.evaluate), speaker.certifier(recipe.evaluate)
+        report = ask(tasks, generator, folder, speaker.label, certifier)
         return {"means": {each.task: each.mean for each in report.tasks if each.scores}}
 
     marks = [each.fingerprint for each in tasks]
-    passes = [recipe.evaluate.batch_prompts, recipe.evaluate.shapes]
+    passes = [recipe.evaluate.batch_prompts, recipe.evaluate.shapes, recipe.evaluate.certificate_items]
     inputs = [passes, marks, *speaker.marks]
     _, was_done = do_stage(out, "evaluate", inputs, work)
     print_report(out, speaker.label, was_done)

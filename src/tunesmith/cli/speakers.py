@@ -17,6 +17,7 @@ from tunesmith.render import RenderConfig
 
 if TYPE_CHECKING:
     from tunesmith.generate import Generator
+    from tunesmith.generate.certificate import Certifier
     from tunesmith.generate.local import LocalGenerator
 
 POOL_PREFIX = "pool:"
@@ -60,6 +61,19 @@ class Speaker:
         make = lambda: load(self, config.batch_prompts, config.shapes)  # noqa: E731
         return recorded(make, config.ledger, digest=self.digest, engine=known_engine(mark), mark=mark)
 
+    def certifier(self, config: EvaluateConfig) -> "Certifier | None":
+        """What gives a report its A/A certificate."""
+        from tunesmith.generate.certificate import Certifier, Subject
+        from tunesmith.generate.engines import local_mark, local_mode
+        from tunesmith.render import asking_renderer
+
+        if not config.certificate_items:
+            return None
+        renderer = asking_renderer(tokenizer_folder(self.config), self.render)
+        mark = local_mark(self.digest, local_mode(self.config.dtype, config.batch_prompts, config.shapes), renderer)
+        subject = Subject(self.config, self.adapter, config.shapes)
+        return Certifier(subject, renderer, config.batch_prompts, mark, config.certificate_items)
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteSpeaker:
@@ -84,6 +98,9 @@ class RemoteSpeaker:
         endpoint = self.endpoint
         make = lambda: RemoteGenerator(endpoint, requests=config.remote_requests)  # noqa: E731
         return recorded(make, config.ledger, digest=endpoint.digest, engine=endpoint.engine, mark=endpoint.mark)
+
+    def certifier(self, config: EvaluateConfig) -> None:
+        """None: asking again would be paid for, and a report says who answered."""
 
 
 def asked(

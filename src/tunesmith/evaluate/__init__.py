@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tunesmith.evaluate.prices import Price
     from tunesmith.evaluate.taxes import Tax
     from tunesmith.generate import Generator
+    from tunesmith.generate.certificate import Certifier
 
 LIKELIHOOD = "likelihood"
 
@@ -96,6 +97,10 @@ class EvaluateConfig(Config):
     """Shapes of a local model's passes: with fixed ones the tokens of an answer do not depend on the other prompts;
     free ones are a little faster."""
 
+    certificate_items: int = Field(default=8, ge=0)
+    """Items that a local model is asked again for the report's A/A certificate: in a fresh process, in two batch sizes
+    and two orders, past the ledger. 0 goes without."""
+
     ledger: str = "cache"
     """Where answers are recorded, so that a model is asked the same once: `cache` for the file ledger.sqlite in the
     cache folder, a path of your own, or `off`."""
@@ -144,12 +149,13 @@ def evaluate(
     generator: "Generator",
     folder: Path,
     label: str = "evaluate",
+    certifier: "Certifier | None" = None,
 ) -> Report:
     """Ask every item of every task, score the answers, and write `report.json` and `samples.jsonl` into `folder`.
 
     Samples that `folder` already holds, from a run that died, are not asked again. `label` names the model on the
-    progress bar and in the report.
+    progress bar and in the report. `certifier` asks some items again; the report keeps what it found as noise.
     """
     from tunesmith.evaluate.run import run_tasks
 
-    return run_tasks(tasks, generator, folder, label)
+    return run_tasks(tasks, generator, folder, label, certifier)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tunesmith.errors import NoLikelihoodError, SkippedError, TemplateRefusal
 from tunesmith.evaluate import Task
@@ -13,7 +14,9 @@ from tunesmith.evaluate.taxes.panel import tax_reports
 from tunesmith.evaluate.vault import VAULT, count_look, redacted, sealed
 from tunesmith.files import atomic_write, canonical_json, read_jsonl, write_json, write_jsonl
 from tunesmith.generate import Completion, Generator, Likelihood, Prompt
+from tunesmith.generate.certificate import Certifier
 from tunesmith.progress import Progress
+from tunesmith.stats import hash_order
 from tunesmith.types import Report, Sample, Score, TaskReport
 from tunesmith.verify import Item, apply_scorer, items_digest
 
@@ -23,7 +26,9 @@ Known = dict[tuple[str, str, int], Sample]
 Keep = Callable[[Sample], None]
 
 
-def run_tasks(tasks: Sequence[Task], generator: Generator, folder: Path, label: str) -> Report:
+def run_tasks(
+    tasks: Sequence[Task], generator: Generator, folder: Path, label: str, certifier: Certifier | None = None
+) -> Report:
     """See `tunesmith.evaluate.evaluate`."""
     parts = {False: tuple(task for task in tasks if not task.is_sealed)}
     parts[True] = tuple(task for task in tasks if task.is_sealed)
@@ -36,11 +41,23 @@ def run_tasks(tasks: Sequence[Task], generator: Generator, folder: Path, label: 
     for task in parts[True]:
         looks = count_look(task, generator.digest, folder)
         reports[task.name] = sealed(reports[task.name], looks)
-    report = Report(
-        label, generator.digest, tuple(reports[name] for task in tasks for name in task.report_names), generator.engine
-    )
+    ordered = tuple(reports[name] for task in tasks for name in task.report_names)
+    noise = noise_of(tasks, generator, certifier) if certifier else {}
+    report = Report(label, generator.digest, ordered, generator.engine, noise)
     write_json(folder / REPORT, report)
     return report
+
+
+def noise_of(tasks: Sequence[Task], generator: Generator, certifier: Certifier) -> dict[str, Any]:
+    """The engine's own noise, by some items of the first task that is answered greedily and is not sealed."""
+    for task in tasks:
+        if not (task.is_sealed or isinstance(task.judge, Price) or task.sampling.temperature):
+            order = hash_order([item.id for item in task.items], task.name)[: certifier.num_items]
+            items = [task.items[place] for place in order]
+            facts = certifier(generator, [prompt_of(item) for item in items], task.sampling)
+            named = {"fragile": [(items[place].id, gap) for place, gap in facts["fragile"]]}
+            return {**facts, **named, "flipped": [items[place].id for place in facts["flipped"]], "task": task.name}
+    return {}
 
 
 def _run_part(tasks: Sequence[Task], generator: Generator, folder: Path, progress: Progress) -> list[TaskReport]:

@@ -6,11 +6,24 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tunesmith.files import fingerprint, read_json, write_json
-from tunesmith.generate import Shapes
+from tunesmith.generate import Prompt, Shapes
 from tunesmith.model import cache_folder
 from tunesmith.render import Renderer
+from tunesmith.types import TokenArray
 
 DECIDING = ("torch", "transformers", "tokenizers")
+
+
+def prompt_tokens(prompt: Prompt, renderer: Renderer) -> TokenArray:
+    """The tokens that a local model is given to go on behind."""
+    if prompt.text is not None:
+        return renderer.plain(prompt.text)
+    return renderer.prompt(prompt.messages, prompt.tools)
+
+
+def stops_of(prompt: Prompt, renderer: Renderer) -> tuple[int, ...]:
+    """What ends the answer: the end of a turn, or of a document."""
+    return renderer.stop_tokens if prompt.text is None else renderer.document_stops
 
 
 def local_mode(dtype: str, batch_prompts: int, shapes: Shapes) -> str:

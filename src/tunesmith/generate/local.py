@@ -23,13 +23,12 @@ from tunesmith.generate import (
     Window,
 )
 from tunesmith.generate.choose import draw_key
-from tunesmith.generate.engines import known_engine, local_mark, local_mode, remember_engine
-from tunesmith.generate.padded import complete
+from tunesmith.generate.engines import known_engine, local_mark, local_mode, prompt_tokens, remember_engine, stops_of
 from tunesmith.generate.pricing import Pricer, losses
-from tunesmith.generate.proof import Proof, proof_of, prove
-from tunesmith.generate.slots import OnTokens, OnWritten, Request, Written, write
+from tunesmith.generate.slots import Request, Written
+from tunesmith.generate.writer import Writer
 from tunesmith.render import Renderer
-from tunesmith.types import Rendered, TokenArray
+from tunesmith.types import Rendered
 
 
 class LocalGenerator:
@@ -60,32 +59,22 @@ class LocalGenerator:
         return self._load().eval()
 
     @cached_property
-    def proof(self) -> Proof:
-        find = proof_of if self.digest else prove
-        return find(self.model, self.shapes, self.batch_prompts)
+    def writer(self) -> Writer:
+        return Writer(self.model, self.batch_prompts, self.shapes, remembers=bool(self.digest))
 
     @cached_property
     def engine(self) -> str:
-        """Number format, way and shapes, such as `local bfloat16, 64 slots, fixed shapes`; see `proof.Proof`.
+        """Number format, way and shapes, such as `local bfloat16, 64 slots, fixed shapes`; see `writer.Writer`.
 
         It is remembered for each digest, so that a model whose answers are all known need not be loaded to ask for it.
         """
         mark = local_mark(self.digest, local_mode(self._dtype, self.batch_prompts, self.shapes), self.renderer)
         known = known_engine(mark) if self.digest else None
         if known is None:
-            known = self._engine()
+            known = self.writer.engine
             if self.digest:
                 remember_engine(mark, known)
         return known
-
-    def _engine(self) -> str:
-        parameter, proof = next(self.model.parameters()), self.proof
-        device = "" if parameter.device.type == "cpu" else f" on {parameter.device.type}"
-        one = proof.way == "alone" or (proof.way == "padded" and self.shapes == "fixed")
-        places = "slots" if proof.way == "slots" else "at once, padded"
-        count = "one prompt at a time" if one else f"{self.batch_prompts} {places}"
-        shapes = "fixed shapes" if one or proof.row_sizes else "free shapes"
-        return f"local {str(parameter.dtype).removeprefix('torch.')}{device}, {count}, {shapes}"
 
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, on_done: OnCompletion | None = None
@@ -98,7 +87,7 @@ class LocalGenerator:
             if on_done:
                 on_done(index, found[index])
 
-        self._write(requests, sampling, written)
+        self.writer.write(requests, sampling, written)
         return [found[index] for index in range(len(prompts))]
 
     def answer(self, prompt: Prompt, sampling: Sampling, on_text: Callable[[str], None]) -> Completion:
@@ -106,44 +95,12 @@ class LocalGenerator:
         request = self._request(prompt, sampling)
         found: list[Written] = []
         grown = lambda _, tokens: on_text(self._text(tokens, request.stops))  # noqa: E731
-        self._write([request], sampling, lambda _, answer: found.append(answer), grown)
+        self.writer.write([request], sampling, lambda _, answer: found.append(answer), grown)
         return self._completion(found[0], request.stops)
 
     def _request(self, prompt: Prompt, sampling: Sampling) -> Request:
-        tokens = self.prompt_tokens(prompt)
-        return Request(tokens, self._stops(prompt), draw_key(sampling.seed, prompt.sample, tokens))
-
-    def _write(
-        self, requests: Sequence[Request], sampling: Sampling, on_written: OnWritten, on_tokens: OnTokens | None = None
-    ) -> None:
-        if not requests:
-            return
-        if self.proof.way == "padded":
-            self._write_padded(requests, sampling, on_written, on_tokens)
-            return
-        write(
-            self.model,
-            requests,
-            sampling,
-            num_slots=1 if self.proof.way == "alone" else self.batch_prompts,
-            row_sizes=self.proof.row_sizes,
-            step_sizes=self.proof.step_sizes,
-            shares=self.proof.way == "slots",
-            on_written=on_written,
-            on_tokens=on_tokens,
-        )
-
-    def _write_padded(
-        self, requests: Sequence[Request], sampling: Sampling, on_written: OnWritten, on_tokens: OnTokens | None
-    ) -> None:
-        """Like lengths together: less padding, and prompts of a kind share more of their beginning."""
-        order = sorted(range(len(requests)), key=lambda at: (requests[at].tokens.size, requests[at].tokens.tobytes()))
-        size = 1 if self.shapes == "fixed" else self.batch_prompts
-        for start in range(0, len(order), size):
-            batch = order[start : start + size]
-            answers = complete(self.model, [requests[index] for index in batch], sampling, on_tokens)
-            for index, answer in zip(batch, answers, strict=True):
-                on_written(index, answer)
+        tokens = prompt_tokens(prompt, self.renderer)
+        return Request(tokens, stops_of(prompt, self.renderer), draw_key(sampling.seed, prompt.sample, tokens))
 
     def log_likelihood(
         self,
@@ -176,15 +133,6 @@ class LocalGenerator:
                 + ("the first token of a sequence is supervised" if apart else "no token of it is supervised")
             )
         return -float(torch.cat([losses(self.model, each) for each in apart]).mean())
-
-    def prompt_tokens(self, prompt: Prompt) -> TokenArray:
-        """The tokens that the model is given to go on behind."""
-        if prompt.text is not None:
-            return self.renderer.plain(prompt.text)
-        return self.renderer.prompt(prompt.messages, prompt.tools)
-
-    def _stops(self, prompt: Prompt) -> tuple[int, ...]:
-        return self.renderer.stop_tokens if prompt.text is None else self.renderer.document_stops
 
     def _completion(self, written: Written, stops: tuple[int, ...]) -> Completion:
         stopped = bool(written.tokens) and written.tokens[-1] in stops
