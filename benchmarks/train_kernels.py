@@ -1,6 +1,7 @@
 """Kernels: what does each one of `tunesmith.train.kernels` bring to a training step on the CPU?
 
-Contestants are torch's operations alone, then with one kernel after the other added, in the order of the table. All
+Contestants are torch's operations alone, then with the memory that a step frees kept for the next one
+(`tunesmith.train.memory`), then with one kernel after the other added, in the order of the table. All
 share a process, a model, an optimizer and the same rows, and take one optimizer step each, in turns, `--rounds` times
 after a first round that is not counted; every other round goes backward. Compared are the processor's seconds of the
 step (`--clock wall` for the clock's), by the median over the rounds of the ratio within a round.
@@ -14,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +35,7 @@ from tunesmith.train.adapter import prepare
 from tunesmith.train.attention import attention_name
 from tunesmith.train.head import find_head
 from tunesmith.train.kernels import PARTS, kernels_in
+from tunesmith.train.memory import kept_memory
 from tunesmith.train.objectives.supervised import Supervised
 from tunesmith.train.optim import make_optimizer
 from tunesmith.train.plan import make_plan
@@ -42,7 +45,9 @@ from tunesmith.types import Batch, Rendered, Stream
 
 RESULTS = Path(__file__).resolve().parent / "results" / "train_kernels.json"
 CONTESTANTS = {
-    ("torch alone" if not number else f"+ {PARTS[number - 1]}"): PARTS[:number] for number in range(len(PARTS) + 1)
+    "torch alone": (),
+    "+ kept memory": (),
+    **{f"+ {part}": PARTS[: number + 1] for number, part in enumerate(PARTS)},
 }
 
 
@@ -95,7 +100,8 @@ def play(options: argparse.Namespace) -> tuple[dict[str, list[Turn]], Batch]:
         (batch,) = batches
         for number in range(options.rounds + 1):
             for name in in_turns(list(CONTESTANTS), number):
-                turn = take_turn(engine, batch, CONTESTANTS[name])
+                with nullcontext() if name == "torch alone" else kept_memory(torch.device("cpu")):
+                    turn = take_turn(engine, batch, CONTESTANTS[name])
                 print(f"round {number}  {name:15} {turn.cpu_seconds:6.2f} CPU s  {turn.seconds:6.2f} s", flush=True)
                 if number:
                     turns[name].append(turn)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import platform
 import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ from tunesmith.train.kernels.functions import cross_entropy, rms_norm, swiglu
 from tunesmith.train.kernels.native import Native, load_native
 from tunesmith.train.kernels.places import mlp_swap, norm_swap, swapped
 from tunesmith.train.loss import token_losses
+from tunesmith.train.machine import memory_bytes
+from tunesmith.train.memory import kept_memory
 
 HAS_COMPILER = any(map(shutil.which, building.COMPILERS))
 needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason="no C++ compiler")
@@ -113,6 +116,50 @@ def test_other_losses_stay_torchs(native, options):
     assert torch.equal(
         token_losses(logits, targets, config, native).trained_S, token_losses(logits, targets, config).trained_S
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "heads", "queries", "keys"), [(1, 1, 1, 1), (2, 3, 5, 5), (1, 2, 70, 70), (3, 2, 7, 41)]
+)
+@pytest.mark.parametrize("size", [1.0, 100.0])
+def test_masked_softmax_and_its_gradient_are_torchs(native, lines, heads, queries, keys, size):
+    scores, above = random(lines, heads, queries, keys, scale=size), random(lines, heads, queries, keys, seed=1)
+    hidden = None
+    if queries != keys:
+        hidden = torch.rand(lines, queries, keys, generator=torch.Generator().manual_seed(3)) < 0.7
+        hidden[..., 0] = False
+    unseen = torch.ones(queries, keys, dtype=torch.bool).triu(1) if hidden is None else hidden[:, None]
+
+    def plain(x):
+        return (0.3 * x).masked_fill(unseen, float("-inf")).softmax(-1)
+
+    found = scores.clone()
+    native.softmax_forward(found, hidden, 0.3)
+    assert_rounded([found], [plain(scores.double())])
+    assert not found.masked_select(unseen.expand_as(found)).any()
+    gradient = above.clone()
+    native.softmax_backward(gradient, found, 0.3, is_causal=hidden is None)
+    exact = scores.double().requires_grad_()
+    (expected,) = torch.autograd.grad(plain(exact), exact, above.double())
+    if expected.norm() > 1e-3:  # else both are the rounding of nothing
+        assert_rounded([gradient], [expected], slack=4)
+    assert not gradient.masked_select(unseen.expand_as(found)).any()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is the GNU C library's")
+def test_freed_memory_stays_while_training_and_goes_back_afterwards():
+    size = 200 * 2**20
+    cpu = torch.device("cpu")
+    with kept_memory(cpu):
+        block = torch.ones(size, dtype=torch.uint8)
+        full = memory_bytes(cpu)
+        del block
+        assert memory_bytes(cpu) > full - size / 2
+    assert memory_bytes(cpu) < full - size / 2
+    block = torch.ones(size, dtype=torch.uint8)
+    full = memory_bytes(cpu)
+    del block
+    assert memory_bytes(cpu) < full - size / 2
 
 
 @pytest.mark.parametrize("shape", [(0,), (1,), (1001,), (7, 33)])

@@ -30,6 +30,7 @@ from tunesmith.train.environment import environment, what_changed
 from tunesmith.train.head import find_head
 from tunesmith.train.judge import Judge, measure
 from tunesmith.train.kernels import Kernels, kernels_in
+from tunesmith.train.memory import kept_memory
 from tunesmith.train.objectives.make import make_objective
 from tunesmith.train.optim import make_optimizer
 from tunesmith.train.parallel.ranks import Ranks, current
@@ -63,7 +64,7 @@ class Training:
 def run_training(plan: Plan, model: Any, batches: Stream[Batch], folder: Path, probes: Sequence[Probe]) -> Checkpoint:
     """See `tunesmith.train.train`. `model` was loaded with the attention of `tunesmith.train.attention`."""
     ranks = current()
-    with kernels_in(model, plan.config.kernels, ranks.world_size) as kernels:
+    with kept_memory(_device(model)), kernels_in(model, plan.config.kernels, ranks.world_size) as kernels:
         return _run(plan, model, batches, folder, probes, ranks, kernels)
 
 

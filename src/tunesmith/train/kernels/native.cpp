@@ -26,12 +26,12 @@ inline float wide(bf16 x) {
     return out;
 }
 
-// To the nearest, ties to even; a NaN stays a NaN.
+// To the nearest, ties to even. A NaN stays one if its lower half is not near its end: so are those that come from
+// bfloat16 and those that the processor makes.
 inline bf16 narrow(float x) {
     uint32_t bits;
     std::memcpy(&bits, &x, 4);
-    uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    return static_cast<bf16>(x != x ? 0x7fc0u : rounded);
+    return static_cast<bf16>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
 inline float rounded(float x) { return wide(narrow(x)); }
@@ -63,6 +63,10 @@ inline float exponential(float x) {
 inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
 
 constexpr i64 BLOCK = 64;  // rows whose gradients of a norm's weight are summed together
+
+constexpr i64 VECTOR = 32;
+
+inline i64 whole(i64 n) { return (n + VECTOR - 1) / VECTOR * VECTOR; }
 
 }  // namespace
 
@@ -125,12 +129,12 @@ void norm_backward(const bf16* restrict dy_ND, const bf16* restrict x_ND, const 
     }
 }
 
-// y = round(silu(gate)) * up.
+// y = silu(gate) * up.
 void swiglu_forward(const bf16* restrict gate_N, const bf16* restrict up_N, bf16* restrict y_N, i64 N, int threads) {
 #pragma omp parallel for simd num_threads(threads) schedule(static)
     for (i64 n = 0; n < N; n++) {
         float gate = wide(gate_N[n]);
-        y_N[n] = narrow(rounded(gate * sigmoid(gate)) * wide(up_N[n]));
+        y_N[n] = narrow(gate * sigmoid(gate) * wide(up_N[n]));
     }
 }
 
@@ -140,8 +144,8 @@ void swiglu_backward(const bf16* restrict dy_N, const bf16* restrict gate_N, con
     for (i64 n = 0; n < N; n++) {
         float dy = wide(dy_N[n]), gate = wide(gate_N[n]);
         float s = sigmoid(gate);
-        dup_N[n] = narrow(dy * rounded(gate * s));
-        dgate_N[n] = narrow(rounded(dy * wide(up_N[n])) * s * (1.0f + gate * (1.0f - s)));
+        dup_N[n] = narrow(dy * gate * s);
+        dgate_N[n] = narrow(dy * wide(up_N[n]) * s * (1.0f + gate * (1.0f - s)));
     }
 }
 
@@ -231,29 +235,32 @@ void copy_real(bf16* restrict block, bf16* restrict row, const i64* restrict row
 }
 
 // In place: scores [S, H, Q, K] -> softmax(scale * scores) over what a query sees: the keys up to its own number, or
-// those where hidden_SQK is 0. A query sees at least one key.
+// those where hidden_SQK is 0. A query sees at least one key. Rows are worked on in whole vectors, whose ends are
+// filled with what adds nothing.
 void softmax_forward(bf16* scores, const uint8_t* restrict hidden_SQK, i64 S, i64 H, i64 Q, i64 K, float scale,
                      int threads) {
     i64 rows = S * H * Q;
 #pragma omp parallel num_threads(threads)
     {
-        float* buffer = new float[K];
+        float* buffer = new float[whole(K)];
 #pragma omp for schedule(static, 8)
         for (i64 row = 0; row < rows; row++) {
             bf16* x = scores + row * K;
-            i64 q = row % Q, seen = hidden_SQK ? K : q + 1;
+            i64 q = row % Q, seen = hidden_SQK ? K : q + 1, filled = whole(seen);
             const uint8_t* hidden = hidden_SQK ? hidden_SQK + ((row / (H * Q)) * Q + q) * K : nullptr;
             float largest = -INFINITY, sum = 0.0f;
+            i64 read = filled < K ? filled : K;
 #pragma omp simd
-            for (i64 k = 0; k < seen; k++) buffer[k] = scale * wide(x[k]);
+            for (i64 k = 0; k < read; k++) buffer[k] = k < seen ? scale * wide(x[k]) : -INFINITY;
+            for (i64 k = read; k < filled; k++) buffer[k] = -INFINITY;
             if (hidden) {
 #pragma omp simd
                 for (i64 k = 0; k < seen; k++) buffer[k] = hidden[k] ? -INFINITY : buffer[k];
             }
 #pragma omp simd reduction(max : largest)
-            for (i64 k = 0; k < seen; k++) largest = buffer[k] > largest ? buffer[k] : largest;
+            for (i64 k = 0; k < filled; k++) largest = buffer[k] > largest ? buffer[k] : largest;
 #pragma omp simd reduction(+ : sum)
-            for (i64 k = 0; k < seen; k++) {
+            for (i64 k = 0; k < filled; k++) {
                 float value = exponential(buffer[k] - largest);
                 value = buffer[k] == -INFINITY ? 0.0f : value;
                 buffer[k] = value;
@@ -261,8 +268,8 @@ void softmax_forward(bf16* scores, const uint8_t* restrict hidden_SQK, i64 S, i6
             }
             float inverse = 1.0f / sum;
 #pragma omp simd
-            for (i64 k = 0; k < seen; k++) x[k] = narrow(buffer[k] * inverse);
-            if (seen < K) std::memset(x + seen, 0, (K - seen) * sizeof(bf16));
+            for (i64 k = 0; k < read; k++) x[k] = narrow(buffer[k] * inverse);
+            if (read < K) std::memset(x + read, 0, (K - read) * sizeof(bf16));
         }
         delete[] buffer;
     }
@@ -276,7 +283,7 @@ void softmax_backward(bf16* gradient, const bf16* restrict weights, i64 rows, i6
     for (i64 row = 0; row < rows; row++) {
         bf16* d = gradient + row * K;
         const bf16* restrict w = weights + row * K;
-        i64 seen = is_causal ? row % Q + 1 : K;
+        i64 filled = is_causal ? whole(row % Q + 1) : K, seen = filled < K ? filled : K;
         float dot = 0.0f;
 #pragma omp simd reduction(+ : dot)
         for (i64 k = 0; k < seen; k++) dot += wide(d[k]) * wide(w[k]);
