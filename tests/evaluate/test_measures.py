@@ -4,6 +4,7 @@ import math
 import time
 import zlib
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -147,6 +148,7 @@ def test_empty_short_and_endless_answers(tax, text):
     began = time.perf_counter()
     tags = ("safe", "unsafe", "trap", "control", "conflict")
     checker = {"instructions": [{"id": "own:exact_words", "num_words": 2}], "begins_with": ["word"]}
-    values = tax.measure([answer(text, tags=tags, **{"answer": {"type": "none"}, "checker": checker})])
+    one = answer(text, tags=tags, **{"answer": {"type": "text"}, "checker": checker})
+    values = tax.measure([one, replace(one)])  # some compare an answer with others
     assert math.isfinite(values["a"])
     assert time.perf_counter() - began < 4

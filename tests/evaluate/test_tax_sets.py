@@ -1,14 +1,19 @@
 """The sets of the panel: large enough, distinct, of two levels, readable; and the table of taxes is sound."""
 
 import csv
+import inspect
+import math
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
+from tunesmith.evaluate import EvaluateConfig
 from tunesmith.evaluate.taxes import TAXES
 from tunesmith.verify import BUILT_IN, read_items
 from tunesmith.verify.abstention import abstention
+from tunesmith.verify.equivalence import equal
 
 SETS = sorted({tax.panel_set.name for tax in TAXES})
 
@@ -42,6 +47,18 @@ def test_names_are_distinct_and_scorers_known():
 
 def test_a_set_is_asked_in_one_way():
     assert len({tax.panel_set for tax in TAXES}) == len(SETS)
+
+
+def test_what_the_panel_costs_is_told_truly():
+    asked = {tax.panel_set for tax in TAXES}
+    answers = {each: len(items_of(each.name)) * each.num_samples for each in asked}
+    tokens = sum(number * each.sampling.max_tokens for each, number in answers.items())
+    told = f"{sum(answers.values())} answers, {math.ceil(tokens / 1000)},000 tokens at most"
+    assert told in inspect.getsource(EvaluateConfig)
+    page = (Path(__file__).parents[2] / "docs" / "taxes.md").read_text()
+    assert f"{sum(answers.values())} answers a model, at most {math.ceil(tokens / 1000)},000 tokens" in page
+    for each, number in answers.items():
+        assert f"{number} of {each.sampling.max_tokens}" in page
 
 
 def test_refusals_are_a_two_by_two_table():
@@ -87,6 +104,17 @@ def test_open_questions_say_what_a_good_answer_holds():
     for item in items_of("writing"):
         assert item.rubric.endswith(".")
         assert not item.answer
+
+
+def test_paraphrases_are_three_wordings_of_one_answer():
+    parts = {}
+    for item in items_of("paraphrases"):
+        assert equal(item.record, f"{item.answer['value']}.")[0] == 1.0
+        parts.setdefault(item.cluster, []).append(item)
+    assert len(parts) >= 20
+    for part in parts.values():
+        assert len(part) == 3
+        assert len({str(item.answer) for item in part}) == 1
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -84,7 +84,7 @@ class EvaluateConfig(Config):
     """The tasks, in the order of the report."""
 
     panel: Literal["on", "off"] = "on"
-    """Beside the tasks, ask the panel of the alignment tax: 510 prompts, 43,000 tokens at most; see docs/taxes.md."""
+    """Beside the tasks, ask the panel of the alignment tax: 762 answers, 50,000 tokens at most; see docs/taxes.md."""
 
     general_text: str = "builtin:prose"
     """With the panel, text that shows what was forgotten, by its loss and the divergence from the base: the 70 passages
