@@ -279,6 +279,7 @@ def test_phases_that_do_not_fit_are_named(values, sets, words):
 # The shipped recipes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "phases"), [("cpt-sft", ["cpt", "sft"]), ("dmt", ["special", "general"])])
 def test_shipped_recipes_run_on_their_own_data(name, phases, tmp_path, tiny_model_folder):
     sets = [f"model.name={tiny_model_folder}", "model.dtype=float32", f"pool.path={tmp_path / 'pool'}"]

@@ -58,7 +58,15 @@ def test_commands_elsewhere_on_a_page_would_be_accepted():
     assert found > 3
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "cli.md"], ids=lambda page: page.stem)
+def pages():
+    """The pages as parameters; the README's commands run the shipped example from end to end, which takes a while."""
+    for page in PAGES:
+        if page.name != "cli.md":
+            marks = [pytest.mark.slow] if page == PAGES[0] else []
+            yield pytest.param(page, id=f"{page.parent.name}-{page.stem}", marks=marks)
+
+
+@pytest.mark.parametrize("page", pages())
 def test_commands_run(page, in_tmp, tiny_model_folder, monkeypatch):
     """cli.md is left out: its examples name files of the reader's; `test_help.py` parses them."""
     monkeypatch.setattr(embedded, "embedded_folder", lambda name: tiny_model_folder)
