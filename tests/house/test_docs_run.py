@@ -66,7 +66,7 @@ def pages():
             yield pytest.param(page, id=f"{page.parent.name}-{page.stem}", marks=marks)
 
 
-@pytest.mark.parametrize("page", pages())
+@pytest.mark.parametrize("page", list(pages()))
 def test_commands_run(page, in_tmp, tiny_model_folder, monkeypatch):
     """cli.md is left out: its examples name files of the reader's; `test_help.py` parses them."""
     monkeypatch.setattr(embedded, "embedded_folder", lambda name: tiny_model_folder)
