@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 from helpers import batches, death, model, plan, rendered
-from model_families import TRAINED
 from safetensors.torch import load_file
 
 from builders import build_model, build_tokenizer
+from model_families import TRAINED
 from tunesmith.errors import MissingExtra, ModelError, TrainError
 from tunesmith.model import ModelConfig
 from tunesmith.model.load import load_model, quantized

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from helpers import batches, death, model, plan, rendered, row_loss, trees
-from model_families import REFUSED, TRAINED, Family
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from model_families import REFUSED, TRAINED, Family
 from tunesmith.branches import sequences
 from tunesmith.errors import TrainError
 from tunesmith.model import ModelConfig

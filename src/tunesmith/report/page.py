@@ -60,7 +60,8 @@ def sentence(verdict: Verdict) -> str:
     gated = sum(each.question != "alarm" for each in verdict.findings)
     if not open_lines:
         watched = len(verdict.findings) - gated
-        return f"PASS: {MEANINGS['PASS']} ({gated} gated lines pass; none of {watched} alarms is raised)."
+        alarms = f"; none of {watched} alarms is raised" if watched else ""
+        return f"PASS: {MEANINGS['PASS']} ({count(gated, 'gated line')} pass{'es' * (gated == 1)}{alarms})."
     names = list(dict.fromkeys(each.task for each in open_lines))
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"{verdict.outcome}: {MEANINGS[verdict.outcome]}; what holds it back: {', '.join(names[:5])}{more}."
