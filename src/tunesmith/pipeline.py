@@ -70,7 +70,8 @@ class Run(Preparation):
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
         last = self.phases[-1]
-        return prepare_tasks(self.recipe, self.dir.path / last.place("data", last.main) / "heldout.jsonl")
+        training = self._conversations(last, last.main)
+        return prepare_tasks(self.recipe, training.with_name("heldout.jsonl"), training)
 
     def train(self, prepared: Sequence[Prepared]) -> Checkpoint:
         """Train all phases, one after the other; what the last one made, on the recipe's model."""

@@ -19,6 +19,7 @@ from tunesmith.data import DataConfig
 from tunesmith.errors import ConfigError
 from tunesmith.evaluate import LIKELIHOOD, EvaluateConfig, TaskConfig
 from tunesmith.evaluate.forgetting import NAMES as FORGETTING
+from tunesmith.evaluate.regurgitation import NAME as REGURGITATION
 from tunesmith.evaluate.taxes import TAXES
 from tunesmith.gate import GateConfig
 from tunesmith.gate.policy import GENERAL_MARGIN, KNOWN
@@ -108,7 +109,9 @@ def check(recipe: Recipe) -> list[str]:
     names = [task.name for task in recipe.evaluate.tasks]
     for name in {name for name in names if names.count(name) > 1}:
         problems.append(f"evaluate.tasks: two tasks are named {name!r}; names must differ")
-    taxes = {*(tax.name for tax in TAXES), *FORGETTING} if recipe.evaluate.panel == "on" and names else set()
+    taxes = (
+        {*(tax.name for tax in TAXES), *FORGETTING, REGURGITATION} if recipe.evaluate.panel == "on" and names else set()
+    )
     for name in sorted(taxes & set(names)):
         problems.append(
             f'evaluate.tasks: {name!r} is measured by the panel; rename the task, or set evaluate.panel = "off"'

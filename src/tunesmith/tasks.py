@@ -10,6 +10,7 @@ from tunesmith.errors import EvaluateError
 from tunesmith.evaluate import Task, TaskConfig
 from tunesmith.evaluate.forgetting import Probe, loss_task, probes, with_divergence
 from tunesmith.evaluate.prices import PRICES
+from tunesmith.evaluate.regurgitation import regurgitation_task
 from tunesmith.evaluate.run import read_samples
 from tunesmith.evaluate.taxes.panel import matched_taxes, panel_tasks
 from tunesmith.evaluate.vault import VAULT
@@ -26,15 +27,22 @@ DIVERGED = Path("divergence") / "divergence.json"
 """Where a run keeps the divergence, beside the folders of the two reports."""
 
 
-def prepare_tasks(recipe: Recipe, heldout: Path) -> tuple[Task, ...]:
+def prepare_tasks(recipe: Recipe, heldout: Path, training: Path | None = None) -> tuple[Task, ...]:
     """Read every task's items and load its scorer; behind them stands the panel, where it is on.
 
-    A recipe without tasks evaluates nothing, so it has no panel either.
+    A recipe without tasks evaluates nothing, so it has no panel either. `training` holds the conversations of the
+    run, where there is one.
     """
     tasks = tuple(_prepare_task(config, recipe.data, heldout) for config in recipe.evaluate.tasks)
     if not tasks or recipe.evaluate.panel == "off":
         return tasks
-    return (*tasks, loss_task(general_passages(recipe.evaluate.general_text)), *panel_tasks(builtin_items))
+    taught = None if training is None else iter_conversations(training)
+    return (
+        *tasks,
+        loss_task(general_passages(recipe.evaluate.general_text)),
+        *panel_tasks(builtin_items),
+        regurgitation_task(taught, recipe.evaluate.canaries),
+    )
 
 
 def general_passages(spelling: str) -> list[Item]:

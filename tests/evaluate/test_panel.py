@@ -155,7 +155,7 @@ def test_the_panel_is_on_unless_it_is_off_or_nothing_is_evaluated(tmp_path):
     def names(**evaluation):
         return [each.name for each in prepare_tasks(build_recipe(recipe(tmp_path, **evaluation)), heldout)]
 
-    assert names() == ["sums", "loss_general", *(f"panel:{name}" for name in SETS)]
+    assert names() == ["sums", "loss_general", *(f"panel:{name}" for name in SETS), "regurgitation"]
     assert names(panel="off") == ["sums"]
     assert names(tasks=[]) == []
 
@@ -185,7 +185,14 @@ def test_a_run_shows_what_its_tuning_cost(tmp_path, tiny_model_folder, monkeypat
 
     first = do()
     for report in (first.base, first.tuned):
-        assert [each.task for each in report.tasks] == ["sums", "loss_general", *ALONE, "kl_general", "compression"]
+        assert [each.task for each in report.tasks] == [
+            "sums",
+            "loss_general",
+            *ALONE,
+            "regurgitation",
+            "kl_general",
+            "compression",
+        ]
         assert len(report.task("length").scores) == len(report.task("compression").scores) == 6
         assert len(report.task("loss_general").scores) == 6
         assert len(report.task("kl_general").scores) == 12  # passages, and the base's own answers

@@ -102,6 +102,13 @@ def test_the_key_holds_all_that_decides_a_greedy_answer_and_no_more(tmp_path, pr
     assert len(model.asked) == 1 + is_new
 
 
+def test_a_begun_answer_is_another_question(tmp_path):
+    path, model = tmp_path / "ledger.sqlite", Counting()
+    [plain] = prompts("a")
+    asked = [plain, Prompt(plain.messages, begun="Well,"), Prompt(plain.messages, begun="No,")]
+    assert len({each.text for each in behind(path, model).generate(asked, GREEDY)}) == 3
+
+
 def test_draws_differ_by_seed_and_number(tmp_path):
     model = Counting()
     generator = behind(tmp_path / "ledger.sqlite", model)

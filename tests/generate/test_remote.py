@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tunesmith.cli import app
-from tunesmith.errors import ConfigError, GenerateError
+from tunesmith.errors import ConfigError, GenerateError, SkippedError
 from tunesmith.files import read_json
 from tunesmith.generate import Completion, Prompt, Sampling
 from tunesmith.generate.endpoint import Endpoint, api_key, endpoint_from, is_remote
@@ -191,6 +191,11 @@ def test_a_server_that_is_not_there_is_named():
     gone = RemoteGenerator(Endpoint("openai", "small", "http://127.0.0.1:9/v1"), first_wait_seconds=0.001)
     with pytest.raises(GenerateError, match=r"127\.0\.0\.1:9/v1/chat/completions: no answer after 7 tries"):
         gone.generate(prompts("a"), Sampling())
+
+
+def test_a_begun_answer_is_skipped_by_name(server):
+    with pytest.raises(SkippedError, match=r"openai:small@.*begun answer"):
+        server.generator().generate([Prompt((Message("user", "a"),), begun="Well,")], Sampling())
 
 
 def test_prices_are_refused_by_name(server):

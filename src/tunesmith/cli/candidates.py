@@ -57,7 +57,9 @@ class Measuring:
 
         # The recipe of a finished run stands beside the part that the run held out.
         folder = self.policy.parent if self.policy else Path()
-        return prepare_tasks(self.recipe, folder / "data" / "heldout.jsonl")
+        training = folder / "data" / "conversations.jsonl"
+        known = training if self.policy and training.is_file() else None
+        return prepare_tasks(self.recipe, training.with_name("heldout.jsonl"), known)
 
     def measure(self, name: str) -> Measured:
         """The report that `name` is or leads to, that of another tool's log, or that of the model that it names."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tunesmith.config import Config
 from tunesmith.files import fingerprint
@@ -90,6 +90,10 @@ class EvaluateConfig(Config):
     """With the panel, text that shows what was forgotten, by its loss and the divergence from the base: the 70 passages
     of `builtin:prose`, or a file of yours, as `text:PATH` reads it."""
 
+    canaries: tuple[str, ...] = ()
+    """With the panel, strings of the training data that must not come back, each of two words or more: the first half
+    is given as plain text, and the rest must not follow."""
+
     batch_prompts: int = Field(default=64, ge=1)
     """Prompts answered at once."""
 
@@ -107,6 +111,14 @@ class EvaluateConfig(Config):
 
     remote_requests: int = Field(default=8, ge=1)
     """Requests to a remote model (openai:NAME@URL) at once."""
+
+    @field_validator("canaries")
+    @classmethod
+    def _have_two_words(cls, canaries: tuple[str, ...]) -> tuple[str, ...]:
+        for canary in canaries:
+            if len(canary.split()) < 2:
+                raise ValueError(f"the canary {canary!r} needs two words or more, so that its first half can be given")
+        return canaries
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +143,9 @@ class Task:
     group: TaskGroup = "task"
     is_sealed: bool = False
     golden: Path | None = None
+    unmeasured: str = ""
+    """The reason why nothing can be asked, where that is known before."""
+
     taxes: tuple["Tax", ...] = ()
     """What is measured on the samples in place of their scores: a report for each, none of the task itself."""
 

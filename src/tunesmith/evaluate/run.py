@@ -67,6 +67,9 @@ def _run_part(tasks: Sequence[Task], generator: Generator, folder: Path, progres
     skipped: dict[str, str] = {}
     with (folder / SAMPLES).open("a", encoding="utf-8") as file:
         for task in tasks:
+            if task.unmeasured:
+                skipped[task.name] = task.unmeasured
+                continue
 
             def keep(sample: Sample, task: Task = task) -> None:
                 sample = redacted(sample) if task.is_sealed else sample
@@ -152,7 +155,7 @@ def _ask(task: Task, generator: Generator, known: Known, keep: Keep, progress: P
 
 def prompt_of(item: Item, sample: int = 0) -> Prompt:
     """What a golden item asks."""
-    return Prompt(item.messages, item.tools, item.text, sample)
+    return Prompt(item.messages, item.tools, item.text, sample, item.begun)
 
 
 def _sample(task: Task, item: Item, number: int, completion: Completion, score: Score) -> Sample:

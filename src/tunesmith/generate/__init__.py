@@ -19,6 +19,7 @@ as long as what there is to pass, which is a little faster, and may round differ
 class Prompt:
     """What a model is asked: `messages` that it replies to, or a `text` that it continues without a chat template.
 
+    `begun` is the beginning of the reply, given to the model, which goes on behind it; the completion leaves it out.
     `sample` numbers the answers to the same prompt: with a temperature each draws by itself.
     """
 
@@ -26,6 +27,7 @@ class Prompt:
     tools: tuple[Mapping[str, Any], ...] = ()
     text: str | None = None
     sample: int = 0
+    begun: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+
 from tunesmith.files import fingerprint, read_json, write_json
 from tunesmith.generate import Prompt, Shapes
 from tunesmith.model import cache_folder
@@ -18,7 +20,8 @@ def prompt_tokens(prompt: Prompt, renderer: Renderer) -> TokenArray:
     """The tokens that a local model is given to go on behind."""
     if prompt.text is not None:
         return renderer.plain(prompt.text)
-    return renderer.prompt(prompt.messages, prompt.tools)
+    asked = renderer.prompt(prompt.messages, prompt.tools)
+    return np.concatenate([asked, renderer.continued(prompt.begun)]) if prompt.begun else asked
 
 
 def stops_of(prompt: Prompt, renderer: Renderer) -> tuple[int, ...]:

@@ -214,7 +214,7 @@ class Recorded:
 
     def _key(self, prompt: Prompt, how: Any) -> str:
         """The hash of all that decides an answer; a greedy one does not depend on seeds and numbers."""
-        asked = asdict(prompt)
+        asked = {name: value for name, value in asdict(prompt).items() if name != "begun" or value}
         if isinstance(how, Sampling):
             how = asdict(how) if how.temperature else {"max_tokens": how.max_tokens, "temperature": 0.0}
         if "priced" in how or not how["temperature"]:

@@ -9,7 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.errors import GenerateError, MissingExtra, NoLikelihoodError
+from tunesmith.errors import GenerateError, MissingExtra, NoLikelihoodError, SkippedError
 from tunesmith.files import canonical_json
 from tunesmith.generate import (
     Completion,
@@ -49,6 +49,8 @@ class RemoteGenerator:
     def generate(
         self, prompts: Sequence[Prompt], sampling: Sampling, on_done: OnCompletion | None = None
     ) -> list[Completion]:
+        if any(prompt.begun for prompt in prompts):
+            raise SkippedError(f"{self.digest}: an endpoint of this kind does not go on behind a begun answer")
         return asyncio.run(self._generate(prompts, sampling, on_done))
 
     def log_likelihood(

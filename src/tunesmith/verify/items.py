@@ -24,8 +24,9 @@ class Item:
 
     Either `messages` are replied to, or a plain `text` is continued without a chat template. What counts is an
     `answer`, a `checker` (plain data for a scorer) or a `rubric` (for a judge); those that the item has not are empty.
-    `choices` are texts that may stand right behind the prompt, for scorers that price them. `record` is the line as
-    it stands in the file: it is what a scorer receives.
+    `begun` is the beginning of the answer, behind which the model goes on. `choices` are texts that may stand right
+    behind the prompt, for scorers that price them. `record` is the line as it stands in the file: it is what a scorer
+    receives.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Item:
     choices: tuple[str, ...] = ()
     checker: Mapping[str, Any] = field(default_factory=dict)
     rubric: str = ""
+    begun: str = ""
 
 
 def read_items(path: Path, split: str | None = None) -> list[Item]:
@@ -115,6 +117,7 @@ def item_from_record(raw: Any, where: str) -> Item:
         choices=_choices(raw, where),
         checker=_checker(raw, where),
         rubric=_text(raw, "rubric", None, where) if raw.get("rubric") is not None else "",
+        begun=_text(raw, "begun", None, where) if raw.get("begun") is not None else "",
     )
 
 
@@ -123,7 +126,7 @@ def _check_asked(raw: Mapping[str, Any], text: Any, where: str) -> None:
         return
     if not isinstance(text, str):
         raise EvaluateError(f"{where}: 'text' must be a string that the model goes on with, not {text!r}")
-    for other in ("messages", "tools"):
+    for other in ("messages", "tools", "begun"):
         if raw.get(other) is not None:
             raise EvaluateError(
                 f"{where}: an item has 'text' or {other!r}, not both; a plain text has no chat around it"

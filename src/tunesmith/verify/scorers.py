@@ -23,6 +23,7 @@ from tunesmith.verify.instructions.scorers import ifeval_loose, ifeval_strict
 from tunesmith.verify.labels import label
 from tunesmith.verify.python_tests import python_tests
 from tunesmith.verify.refusals import refusal
+from tunesmith.verify.verbatim import verbatim
 
 Scorer = Callable[[dict[str, Any], str], tuple[float, str] | tuple[float, str, str]]
 
@@ -84,6 +85,7 @@ BUILT_IN: Mapping[str, tuple[Scorer, int]] = {
     "ifeval_strict": (ifeval_strict, 1),
     "ifeval_loose": (ifeval_loose, 1),
     "continues": (continues, 1),
+    "verbatim": (verbatim, 1),
 }
 
 
