@@ -88,7 +88,7 @@ def test_a_process_that_fails_says_why(subject, monkeypatch):
 
 
 def test_a_report_says_how_often_the_same_model_flips():
-    item = SimpleNamespace(id="a", messages=(Message("user", "hi"),), tools=(), text=None)
+    item = SimpleNamespace(id="a", messages=(Message("user", "hi"),), tools=(), text=None, begun="")
     task = SimpleNamespace(is_sealed=False, judge=None, sampling=Sampling(2), items=(item,), name="sums")
 
     class Fake:
